@@ -1,0 +1,49 @@
+"""The definition of every operation, in plain NumPy: the ``numpy`` backend.
+
+Short before fast. Every other backend has functions of the same names and
+arguments, and is tested against these, bit for bit.
+
+Arrays ``X`` are 2-D, C-contiguous, float32 or float64, shape (R, K). Values
+share parameters (threshold, scale) in *groups*: each row is cut into runs of
+`group_size` consecutive values, the last run may be shorter. A parameter array
+has shape (R, G) with ``G = ceil(K / group_size)``, or (1, G) when all rows
+share it. So one value per row is ``group_size=K`` and shape (R, 1); one per
+column is ``group_size=1`` and shape (1, K); one for all is shape (1, 1).
+"""
+
+from sklearn_ternary._reference.affine import affine_codes, affine_values
+from sklearn_ternary._reference.nonfinite import find_nonfinite
+from sklearn_ternary._reference.pack import (
+    code_values,
+    count_codes,
+    find_invalid,
+    pack,
+    unpack,
+    unpack_values,
+)
+from sklearn_ternary._reference.quantize import (
+    column_abs_max,
+    column_abs_sum,
+    group_scale,
+    quantize_codes,
+    quantize_pack,
+    quantize_values,
+)
+
+__all__ = [
+    "affine_codes",
+    "affine_values",
+    "code_values",
+    "column_abs_max",
+    "column_abs_sum",
+    "count_codes",
+    "find_invalid",
+    "find_nonfinite",
+    "group_scale",
+    "pack",
+    "quantize_codes",
+    "quantize_pack",
+    "quantize_values",
+    "unpack",
+    "unpack_values",
+]

@@ -1,0 +1,109 @@
+"""Codes to bytes and back: the definition of every layout.
+
+All layouts write numbers in some base, least significant digit first; the
+unused values at the end of a row are code 0.
+"""
+
+import numpy as np
+
+from sklearn_ternary._layouts import get_layout
+from sklearn_ternary._reference.groups import spread
+
+
+def pack(codes, layout):
+    """Pack int8 codes of shape (R, K) to uint8 of shape (R, row_bytes)."""
+    row = get_layout(layout)
+    n_rows, n_values = codes.shape
+    n_units = -(-n_values // row.unit_values)
+    digits = np.zeros((n_rows, n_units * row.unit_values), dtype=np.int64)
+    digits[:, :n_values] = codes
+    return _PACK[layout](digits + row.n_levels // 2)
+
+
+def unpack(packed, n_values, layout):
+    """Codes, int8 of shape (R, n_values). Invalid bytes are undefined."""
+    digits = _UNPACK[layout](packed)
+    half = get_layout(layout).n_levels // 2
+    return (digits[:, :n_values].astype(np.int16) - half).astype(np.int8)
+
+
+def unpack_values(packed, n_values, layout, scale, group_size):
+    """Values of shape (R, n_values), of the dtype of `scale`."""
+    codes = unpack(packed, n_values, layout)
+    return code_values(codes, scale, group_size, get_layout(layout).n_levels)
+
+
+def code_values(codes, scale, group_size, n_levels):
+    """Values of codes: ``codes * (scale / (n_levels // 2))``, dtype of scale."""
+    step = scale / scale.dtype.type(n_levels // 2)
+    return codes * spread(step, codes.shape[1], group_size)
+
+
+def count_codes(packed, n_values, layout):
+    """How often each code occurs, from the smallest: int64 of shape (n_levels,)."""
+    n_levels = get_layout(layout).n_levels
+    codes = unpack(packed, n_values, layout)
+    return np.bincount(codes.ravel() + np.int64(n_levels // 2), minlength=n_levels)
+
+
+def find_invalid(packed, layout):
+    """Index of the first byte or unit (flat) that no codes pack to, or -1."""
+    units = _split(packed, get_layout(layout).unit_bytes)
+    invalid = _INVALID[layout](units)
+    return int(np.argmax(invalid)) if invalid.any() else -1
+
+
+def _split(rows, size):
+    """Cut each row into runs of `size`."""
+    return rows.reshape(rows.shape[0], rows.shape[1] // size, size)
+
+
+def _join(runs):
+    return runs.reshape(runs.shape[0], runs.shape[1] * runs.shape[2])
+
+
+def _numbers(digits, base, n_digits):
+    """Numbers of `n_digits` digits each, least significant first."""
+    return _split(digits, n_digits) @ base ** np.arange(n_digits)
+
+
+def _digits(numbers, base, n_digits):
+    weights = base ** np.arange(n_digits)
+    return _join(numbers.astype(np.int64)[..., None] // weights % base)
+
+
+def _fields(units):
+    """The eight 7-bit fields of each 7-byte unit."""
+    words = units.astype(np.int64) @ (np.int64(1) << 8 * np.arange(7))
+    return words[..., None] >> 7 * np.arange(8) & 127
+
+
+def _pack_q3(digits):
+    fields = _split(_numbers(digits, 5, 3), 8)
+    words = fields @ (np.int64(1) << 7 * np.arange(8))
+    return _join(words[..., None] >> 8 * np.arange(7) & 255).astype(np.uint8)
+
+
+_PACK = {
+    "t2": lambda d: _numbers(d, 4, 4).astype(np.uint8),
+    "t5": lambda d: _numbers(d, 3, 5).astype(np.uint8),
+    "q3": _pack_q3,
+    "i4": lambda d: _numbers(d + 1, 16, 2).astype(np.uint8),
+    "i8": lambda d: (d - 127).astype(np.int8).view(np.uint8),
+}
+
+_UNPACK = {
+    "t2": lambda p: _digits(p, 4, 4),
+    "t5": lambda p: _digits(p, 3, 5),
+    "q3": lambda p: _digits(_join(_fields(_split(p, 7))), 5, 3),
+    "i4": lambda p: _digits(p, 16, 2) - 1,
+    "i8": lambda p: p.view(np.int8).astype(np.int64) + 127,
+}
+
+_INVALID = {
+    "t2": lambda u: (u & u >> 1 & 0x55).any(axis=-1),
+    "t5": lambda u: (u >= 243).any(axis=-1),
+    "q3": lambda u: (_fields(u) >= 125).any(axis=-1),
+    "i4": lambda u: ((u & 15 == 0) | (u >> 4 == 0)).any(axis=-1),
+    "i8": lambda u: (u == 128).any(axis=-1),
+}
