@@ -57,8 +57,19 @@ def group_scale(X, group_size, scale, n_levels):
                 continue
             e = scaling_exponent(x)
             s, t = _SCALES[scale](np.ldexp(x, -e), n_levels)
-            scales[r, g], thresholds[r, g] = np.ldexp(s, e), np.ldexp(t, e)
+            with np.errstate(under="ignore"):
+                scales[r, g] = np.ldexp(s, e)
+            thresholds[r, g] = _ldexp_down(t, e)
     return scales, np.where(scales == 0, X.dtype.type(np.inf), thresholds)
+
+
+def _ldexp_down(t, e):
+    """t * 2**e, rounded down: comparing with it tells what comparing with t did."""
+    with np.errstate(under="ignore", over="ignore"):
+        scaled = np.ldexp(t, e)
+        if np.ldexp(scaled, -e) > t:
+            scaled = np.nextafter(scaled, t.dtype.type(0))
+    return scaled
 
 
 # Each takes the magnitudes of one group and returns its scale and threshold,
@@ -142,8 +153,9 @@ def column_abs_sum(X, total):
 
     The order makes batches add up to the same bits as the whole.
     """
-    for row in X:
-        total += np.abs(row).astype(np.float64)
+    with np.errstate(over="ignore"):
+        for row in X:
+            total += np.abs(row).astype(np.float64)
 
 
 def column_abs_max(X, largest):

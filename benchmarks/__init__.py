@@ -1,0 +1,1 @@
+"""The asv suite: quantize, pack, startup, dispatch. See asv.conf.json."""

@@ -1,0 +1,227 @@
+"""Quantizing beside NumPy, gguf-py and the speed of copying and filling memory.
+
+    python benchmarks/peers/quantize.py
+    python benchmarks/peers/quantize.py --large -o benchmarks/results/quantize.json
+
+All contestants run in one process and take turns, round after round; the time of
+each is the shortest. The measuring is that of ``sklearn-ternary bench``; here are
+more peers, 100 Mi values (--large, 3 GiB of memory), and what unpacking is to be
+compared with. Ratios name the expression they are measured against.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from sklearn_ternary.cli._bench_quantize import (
+    MEMCPY,
+    NUMPY_EXPRESSION,
+    _measure,
+    _numpy_expression,
+    _tasks,
+    available_isas,
+)
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from _machine import describe_machine
+
+FULL = "np.full(x.shape, 1, np.float32)"
+FILL = "y.fill(1)"
+GGUF_TYPES = ("TQ2_0", "TQ1_0")
+BASELINES = {
+    "copy": MEMCPY,
+    "numpy": NUMPY_EXPRESSION,
+    "full": FULL,
+    "fill": FILL,
+    **{
+        f"gguf {kind}": f"gguf.quants.quantize(x, gguf.GGMLQuantizationType.{kind})"
+        for kind in GGUF_TYPES
+    },
+}
+OURS = {
+    "quantize absmean": 'ternarize(x, scale="absmean", layout="t2")',
+    "quantize mse": 'ternarize(x, scale="mse", layout="t2")',
+    "pack": "codes to bytes, layout t2",
+    "unpack": "A.toarray()",
+}
+INSTALL_GGUF = "gguf is not installed: pip install gguf, or the extra [benchmark]"
+
+
+def measure(size, rounds, isas, threads, gguf=True):
+    """Measure on `size` float32 values from a normal distribution.
+
+    Returns
+    -------
+    rows : list of dict
+        ``operation``, ``isa``, ``n_threads``, ``size``, and ``seconds``, None
+        where it cannot run, with the reason in ``note``.
+    """
+    x = np.random.default_rng(0).standard_normal(size, dtype=np.float32)
+    y = np.empty_like(x)
+    rows, tasks = [], []
+
+    def add(operation, function, isa=None, n_threads=1, note=None):
+        rows.append(
+            {
+                "operation": operation,
+                "isa": isa,
+                "n_threads": n_threads,
+                "size": size,
+                "seconds": None,
+                "note": note,
+            }
+        )
+        tasks.append(function)
+
+    add("copy", lambda: np.copyto(y, x))
+    add("numpy", lambda: _numpy_expression(x))
+    add("full", lambda: np.full(x.shape, 1, np.float32))
+    add("fill", lambda: y.fill(1))
+    if gguf:
+        for kind in GGUF_TYPES:
+            function = _gguf(x, kind)
+            note = None if function else INSTALL_GGUF
+            add(f"gguf {kind}", function, note=note)
+    for isa in isas:
+        for n_threads in threads:
+            for operation, function in _tasks(x, isa, n_threads):
+                add(operation, function, isa, n_threads)
+    _measure(rows, tasks, rounds)
+    return rows
+
+
+def _gguf(x, kind):
+    try:
+        from gguf import GGMLQuantizationType
+        from gguf.quants import quantize
+    except ImportError:
+        return None
+    kind = GGMLQuantizationType[kind]
+    return lambda: quantize(x, kind)
+
+
+def add_ratios(rows):
+    """Put the ratios to the baselines of the same size into the rows.
+
+    ``vs_numpy``, ``vs_gguf_tq2_0``: how many times faster. ``vs_copy``: how many
+    times as long as copying the input; ``copy_bandwidth`` is its inverse, the
+    input read per second as a fraction of what a copy reads. ``vs_full`` and
+    ``vs_fill``, for unpacking: the fraction of the speed of writing as much, to
+    new memory and to memory in use.
+    """
+    for row in rows:
+        base = {
+            other["operation"]: other["seconds"]
+            for other in rows
+            if other["size"] == row["size"] and other["operation"] in BASELINES
+        }
+        seconds = row["seconds"]
+        if seconds is None or row["operation"] in BASELINES:
+            continue
+        if row["operation"].startswith("quantize"):
+            row["vs_numpy"] = base["numpy"] / seconds
+            if base.get("gguf TQ2_0"):
+                row["vs_gguf_tq2_0"] = base["gguf TQ2_0"] / seconds
+            row["vs_copy"] = seconds / base["copy"]
+            row["copy_bandwidth"] = base["copy"] / seconds
+        if row["operation"] == "unpack":
+            row["vs_full"] = base["full"] / seconds
+            row["vs_fill"] = base["fill"] / seconds
+    _add_mse_ratio(rows)
+
+
+def _add_mse_ratio(rows):
+    """``vs_absmean``: how many times as long ``mse`` takes, all else equal."""
+
+    def key(row):
+        return row["size"], row["isa"], row["n_threads"]
+
+    absmean = {key(r): r["seconds"] for r in rows if r["operation"].endswith("absmean")}
+    for row in rows:
+        if row["operation"] == "quantize mse" and row["seconds"]:
+            row["vs_absmean"] = row["seconds"] / absmean[key(row)]
+
+
+def report(results):
+    """Return the lines that say what was found."""
+    machine = results["machine"]
+    lines = [
+        f"{machine['cpu']}, {machine['n_cpus']} CPUs, {machine['system']}, "
+        f"{machine['date']}",
+        ", ".join(f"{name} {v}" for name, v in machine["versions"].items()),
+        f"shortest of {results['rounds']} rounds "
+        f"({results['rounds_large']} above 16 Mi values), in turns",
+        "",
+        f"{'operation':<17} {'ISA':<8} {'threads':>7} {'values':>12} {'ms':>9}  ratios",
+    ]
+    for row in results["results"]:
+        shown = "n/a" if row["seconds"] is None else f"{row['seconds'] * 1e3:.3f}"
+        lines.append(
+            f"{row['operation']:<17} {row['isa'] or '':<8} {row['n_threads']:>7} "
+            f"{row['size']:>12,} {shown:>9}  {_ratios(row)}".rstrip()
+        )
+    lines += ["", "x is float32. Baselines:"]
+    lines += [f"  {name:<11} {text}" for name, text in results["baselines"].items()]
+    lines += ["Ours:"]
+    lines += [f"  {name:<17} {text}" for name, text in results["ours"].items()]
+    return lines
+
+
+def _ratios(row):
+    parts = []
+    for key, text in (
+        ("vs_numpy", "{:.1f}x numpy"),
+        ("vs_gguf_tq2_0", "{:.1f}x gguf TQ2_0"),
+        ("vs_copy", "{:.2f} times the copy"),
+        ("copy_bandwidth", "{:.0%} of copy bandwidth"),
+        ("vs_absmean", "{:.1f} times absmean"),
+        ("vs_full", "{:.0%} of full"),
+        ("vs_fill", "{:.0%} of fill"),
+    ):
+        if key in row:
+            parts.append(text.format(row[key]))
+    return ", ".join(parts) or (row["note"] or "")
+
+
+def main():
+    """Run as a script."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-o", "--output", help="JSON file to write")
+    parser.add_argument("--large", action="store_true", help="also 100 Mi values")
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    arguments = parser.parse_args()
+    isas = available_isas()
+    if not isas:
+        parser.error("the compiled kernels are missing")
+    if any(n < 1 for n in [arguments.rounds, *arguments.threads]):
+        parser.error("--rounds and --threads must be positive")
+    rounds_large = max(3, arguments.rounds // 4)
+    rows = measure(2**20, arguments.rounds, isas, arguments.threads)
+    if arguments.large:
+        # gguf-py would need many times the memory of its input.
+        best = isas[:1]
+        rows += measure(100 * 2**20, rounds_large, best, arguments.threads, gguf=False)
+    add_ratios(rows)
+    results = {
+        "format": "sklearn-ternary peers quantize 1",
+        "machine": describe_machine(),
+        "rounds": arguments.rounds,
+        "rounds_large": rounds_large,
+        "baselines": BASELINES,
+        "ours": OURS,
+        "results": rows,
+    }
+    print("\n".join(report(results)))
+    if arguments.output:
+        with open(arguments.output, "w", encoding="utf-8") as file:
+            json.dump(results, file, indent=1)
+            file.write("\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,336 @@
+"""Turn measurements into the tables of the README and of the documentation.
+
+    python benchmarks/render_tables.py --check    # 1 if the README is out of date
+    python benchmarks/render_tables.py --write
+
+Between ``<!-- table: NAME -->`` and ``<!-- end of table -->`` in README.md no
+figure is typed by hand. The documentation includes the same tables, and the larger
+ones, as it is built (doc/conf.py calls `write_rst_tables`).
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+README = ROOT / "README.md"
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+class Table(NamedTuple):
+    """Cells are text; columns of words are aligned left, of figures right."""
+
+    header: tuple
+    rows: list
+    caption: str = ""
+    words: tuple = (0,)
+
+
+# The tables
+
+
+def layouts():
+    """Every packed format, from the table in the package."""
+    from sklearn_ternary._layouts import LAYOUTS
+
+    header = ("layout", "levels", "bits a code", "against float32", "stored as")
+    rows = [
+        (
+            f"`{row.name}`",
+            str(row.n_levels),
+            f"{row.bits:.3f}",
+            f"{32 / row.bits:.2f}×",
+            f"{_count(row.unit_values, 'code')} in {_count(row.unit_bytes, 'byte')}: "
+            f"{row.description}",
+        )
+        for row in LAYOUTS.values()
+    ]
+    caption = "Codes alone; scales and padding come on top."
+    return Table(header, rows, caption, words=(0, 4))
+
+
+def _count(n, noun):
+    return f"{n} {noun}{'s' * (n != 1)}"
+
+
+def quantize():
+    """Quantizing beside NumPy, gguf-py and copying: the best instruction set."""
+    data = _results("quantize")
+    best = next(row["isa"] for row in data["results"] if row["isa"])
+    return _quantize_table(data, lambda row: row["isa"] in (None, best))
+
+
+def quantize_all():
+    """The same with every instruction set."""
+    return _quantize_table(_results("quantize"), lambda row: True)
+
+
+def _quantize_table(data, wanted):
+    header = (
+        "",
+        "kernels",
+        "values",
+        "threads",
+        "time",
+        "NumPy takes",
+        "TQ2_0 takes",
+        "copy",
+    )
+    rows = [
+        (
+            _QUANTIZE_ROWS[row["operation"]],
+            row["isa"] or "",
+            _values(row["size"]),
+            str(row["n_threads"]),
+            _duration(row["seconds"]),
+            _times(row, "vs_numpy"),
+            _times(row, "vs_gguf_tq2_0"),
+            _share(row, "copy_bandwidth"),
+        )
+        for row in data["results"]
+        if row["seconds"] is not None
+        and row["operation"] in _QUANTIZE_ROWS
+        and wanted(row)
+    ]
+    caption = _conditions(
+        data,
+        "float32 values from a normal distribution, one scale; the shortest of "
+        f"{data['rounds']} rounds ({data['rounds_large']} for 100 Mi values), in "
+        "turns, in one process. “NumPy takes” and “TQ2_0 takes” are multiples of our "
+        "time; “copy” is the time of copying the input as a share of our time. "
+        f"NumPy: `{data['baselines']['numpy']}`; "
+        f"TQ2_0: `{data['baselines']['gguf TQ2_0']}`; "
+        f"copy: `{data['baselines']['copy']}`.",
+    )
+    return Table(header, rows, caption, words=(0, 1))
+
+
+_QUANTIZE_ROWS = {
+    "copy": "copy",
+    "numpy": "NumPy, to int8",
+    "gguf TQ2_0": "gguf-py TQ2_0",
+    "quantize absmean": "`absmean`, to 2 bits",
+    "quantize mse": "`mse`, to 2 bits",
+}
+
+
+def unpack():
+    """Unpacking beside writing as much memory."""
+    data = _results("quantize")
+    header = ("", "kernels", "values", "threads", "time", "of `full`", "of `fill`")
+    names = {"full": "`full`", "fill": "`fill`", "unpack": "`toarray`, from 2 bits"}
+    rows = [
+        (
+            names[row["operation"]],
+            row["isa"] or "",
+            _values(row["size"]),
+            str(row["n_threads"]),
+            _duration(row["seconds"]),
+            _share(row, "vs_full"),
+            _share(row, "vs_fill"),
+        )
+        for row in data["results"]
+        if row["seconds"] is not None and row["operation"] in names
+    ]
+    caption = _conditions(
+        data,
+        f"`full`: `{data['baselines']['full']}`, new memory, which `toarray` writes "
+        f"too; `fill`: `{data['baselines']['fill']}`, memory in use. The last columns "
+        "are speeds as a share of theirs.",
+    )
+    return Table(header, rows, caption, words=(0, 1))
+
+
+def _values(size):
+    return f"{size // 2**20}{NO_BREAK}Mi" if size % 2**20 == 0 else f"{size:,}"
+
+
+def _times(row, key):
+    if key not in row:
+        return ""
+    return f"{row[key]:.0f}×" if row[key] >= 9.95 else f"{row[key]:.1f}×"
+
+
+def _share(row, key):
+    return f"{row[key]:.0%}" if key in row else ""
+
+
+def backends():
+    """Time per operation, size and backend."""
+    data = _results("backends")
+    header = (
+        "operation",
+        "dtype",
+        "values",
+        "NumPy definition",
+        "1 thread",
+        _count(data["n_threads"], "thread"),
+        "fastest",
+    )
+    rows = []
+    for row in data["timings"]:
+        if row["dtype"] == "float64":
+            continue  # as float32, at half the speed; in the JSON file
+        times = {"numpy": row["numpy"], "1 thread": row["cpu"]}
+        if row["threads"] is not None:
+            times[_count(data["n_threads"], "thread")] = row["threads"]
+        rows.append(
+            (
+                f"`{row['operation']}`",
+                row["dtype"],
+                f"{row['size']:,}",
+                _duration(row["numpy"]),
+                _duration(row["cpu"]),
+                _duration(row["threads"]),
+                min(times, key=times.get),
+            )
+        )
+    caption = _conditions(data, f"Kernels: {data['isa']}.")
+    return Table(header, rows, caption, words=(0, 1, 6))
+
+
+def crossovers():
+    """From which size on a backend pays."""
+    data = _results("backends")
+    header = ("operation", "dtype", "kernels from", "threads from")
+    rows = [
+        (
+            f"`{row['operation']}`",
+            row["dtype"],
+            _from(row["min_size_cpu"]),
+            _from(row["min_size_threads"]),
+        )
+        for row in data["crossovers"]
+    ]
+    caption = _conditions(data, f"Kernels: {data['isa']}.")
+    return Table(header, rows, caption, words=(0, 1))
+
+
+def _from(size):
+    if size is None:
+        return "never"
+    return f"{size:,}" if size else "always"
+
+
+def _conditions(data, also=""):
+    machine = data["machine"]
+    versions = ", ".join(f"{name} {v}" for name, v in machine["versions"].items())
+    text = (
+        f"Measured on {machine['date']}: {machine['cpu']}, "
+        f"{_count(machine['n_cpus'], 'CPU')}, {machine['system']}; {versions}. {also}"
+    )
+    return text.strip()
+
+
+def _duration(seconds):
+    """Three significant digits and a unit."""
+    if seconds is None:
+        return "–"
+    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
+        if seconds * factor >= 1 or unit == "µs":
+            value = seconds * factor
+            digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
+            return f"{value:.{digits}f}{NO_BREAK}{unit}"
+    raise AssertionError
+
+
+def _results(name):
+    with open(RESULTS / f"{name}.json", encoding="utf-8") as file:
+        return json.load(file)
+
+
+TABLES = {
+    "layouts": layouts,
+    "quantize": quantize,
+    "quantize_all": quantize_all,
+    "unpack": unpack,
+    "backends": backends,
+    "crossovers": crossovers,
+}
+
+# Markdown
+
+
+def markdown(table):
+    """Return a table as lines of Markdown."""
+    columns = range(len(table.header))
+    align = ["---" if i in table.words else "--:" for i in columns]
+    lines = [_cells(table.header), _cells(align)]
+    lines += [_cells(row) for row in table.rows]
+    if table.caption:
+        lines += ["", table.caption]
+    return "\n".join(lines)
+
+
+def _cells(row):
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |"
+
+
+_BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def filled(text):
+    """Return the text of a README with its tables brought up to date."""
+
+    def fill(match):
+        return f"{match[1]}{markdown(TABLES[match[2]]())}\n{match[3]}"
+
+    return _BLOCK.sub(fill, text)
+
+
+# reStructuredText
+
+
+def rst(table):
+    """Return a table as reStructuredText."""
+    # doc/_static/pages.css aligns the columns of these classes.
+    columns = range(len(table.header))
+    right = " ".join(f"right-{i + 1}" for i in columns if i not in table.words)
+    lines = [".. list-table::", "   :header-rows: 1", f"   :class: {right}", ""]
+    for row in (table.header, *table.rows):
+        for i, cell in enumerate(row):
+            # Markdown's code quotes are doubled in reStructuredText.
+            lines.append(("   * - " if i == 0 else "     - ") + cell.replace("`", "``"))
+    if table.caption:
+        lines += ["", table.caption.replace("`", "``")]
+    return "\n".join(lines) + "\n"
+
+
+def write_rst_tables(folder):
+    """Write every table to a file of its own in `folder`."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, make in TABLES.items():
+        text = rst(make())
+        path = folder / f"{name}.rst"
+        # An unchanged file keeps its time, and pages are not built again.
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def main():
+    """Run as a script."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    choice = parser.add_mutually_exclusive_group(required=True)
+    choice.add_argument("--check", action="store_true", help="change nothing")
+    choice.add_argument("--write", action="store_true", help="change README.md")
+    arguments = parser.parse_args()
+    before = README.read_text(encoding="utf-8")
+    after = filled(before)
+    if before == after:
+        print("README.md is up to date")
+        return 0
+    if arguments.check:
+        print("README.md is out of date: run benchmarks/render_tables.py --write")
+        return 1
+    README.write_text(after, encoding="utf-8")
+    print("README.md is written")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""The compiled kernels as a backend: the ``cpu`` backend.
+
+The functions and arguments of `sklearn_ternary._reference`, and two more: the
+number of threads `n_threads` and the instruction-set level `isa`.
+"""
+
+from sklearn_ternary._cpu.affine import affine_codes, affine_values
+from sklearn_ternary._cpu.nonfinite import find_nonfinite
+from sklearn_ternary._cpu.pack import (
+    code_values,
+    count_codes,
+    find_invalid,
+    pack,
+    unpack,
+    unpack_values,
+)
+from sklearn_ternary._cpu.quantize import (
+    column_abs_max,
+    column_abs_sum,
+    quantize_codes,
+    quantize_pack,
+    quantize_values,
+)
+from sklearn_ternary._cpu.scales import group_scale
+
+__all__ = [
+    "affine_codes",
+    "affine_values",
+    "code_values",
+    "column_abs_max",
+    "column_abs_sum",
+    "count_codes",
+    "find_invalid",
+    "find_nonfinite",
+    "group_scale",
+    "pack",
+    "quantize_codes",
+    "quantize_pack",
+    "quantize_values",
+    "unpack",
+    "unpack_values",
+]

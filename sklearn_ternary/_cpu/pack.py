@@ -1,0 +1,75 @@
+"""Codes to bytes and back."""
+
+import numpy as np
+
+from sklearn_ternary._kernels import _codec, _quantize
+from sklearn_ternary._kernels._cpu_features import ISA_LEVELS
+from sklearn_ternary._layouts import get_layout
+
+# In the order of `enum stern_layout`.
+LAYOUT_IDS = {name: i for i, name in enumerate(("t2", "t5", "q3", "i4", "i8"))}
+
+
+def pack(codes, layout, *, n_threads, isa):
+    """Pack int8 codes of shape (R, K) to uint8 of shape (R, row_bytes)."""
+    row_bytes = get_layout(layout).row_bytes(codes.shape[1])
+    packed = np.empty((codes.shape[0], row_bytes), dtype=np.uint8)
+    _codec.pack(codes, LAYOUT_IDS[layout], packed, ISA_LEVELS[isa], n_threads)
+    return packed
+
+
+def unpack(packed, n_values, layout, *, n_threads, isa):
+    """Codes, int8 of shape (R, n_values)."""
+    codes = np.empty((packed.shape[0], n_values), dtype=np.int8)
+    _codec.unpack(packed, LAYOUT_IDS[layout], codes, ISA_LEVELS[isa], n_threads)
+    return codes
+
+
+def unpack_values(packed, n_values, layout, scale, group_size, *, n_threads, isa):
+    """Values of shape (R, n_values), of the dtype of `scale`."""
+    step = _step(scale, get_layout(layout).n_levels)
+    values = np.empty((packed.shape[0], n_values), dtype=scale.dtype)
+    _codec.unpack_values(
+        packed,
+        LAYOUT_IDS[layout],
+        step,
+        group_size,
+        values,
+        ISA_LEVELS[isa],
+        n_threads,
+    )
+    return values
+
+
+def code_values(codes, scale, group_size, n_levels, *, n_threads, isa):
+    """Values of codes, of the dtype of `scale`."""
+    values = np.empty(codes.shape, dtype=scale.dtype)
+    _quantize.code_values(
+        codes, _step(scale, n_levels), group_size, values, ISA_LEVELS[isa], n_threads
+    )
+    return values
+
+
+def _step(scale, n_levels):
+    return scale if n_levels == 3 else scale / scale.dtype.type(n_levels // 2)
+
+
+def count_codes(packed, n_values, layout, *, n_threads, isa):
+    """How often each code occurs, from the smallest: int64 of shape (n_levels,)."""
+    n_levels = get_layout(layout).n_levels
+    counts = np.zeros((n_threads, n_levels), dtype=np.int64)
+    _codec.count_codes(
+        packed,
+        n_values,
+        LAYOUT_IDS[layout],
+        n_levels // 2,
+        counts,
+        ISA_LEVELS[isa],
+        n_threads,
+    )
+    return counts.sum(axis=0)
+
+
+def find_invalid(packed, layout, *, n_threads, isa):
+    """Index of the first byte or unit (flat) that no codes pack to, or -1."""
+    return _codec.find_invalid(packed, LAYOUT_IDS[layout])

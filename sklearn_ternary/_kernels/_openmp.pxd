@@ -1,0 +1,13 @@
+# Every use of OpenMP goes through this file: no-ops when built without it.
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+        #include <omp.h>
+        #define STERN_OPENMP_ENABLED 1
+    #else
+        #define STERN_OPENMP_ENABLED 0
+        #define omp_get_max_threads() 1
+    #endif
+    """
+    bint STERN_OPENMP_ENABLED
+    int omp_get_max_threads() noexcept nogil

@@ -1,0 +1,3 @@
+/* All inner loops at level "avx512"; the build gives the flags of the level. */
+#define STERN_LEVEL avx512
+#include "loops.h"

@@ -1,0 +1,3 @@
+/* All inner loops at level "generic"; the build gives the flags of the level. */
+#define STERN_LEVEL generic
+#include "loops.h"

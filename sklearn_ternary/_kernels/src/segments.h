@@ -1,0 +1,43 @@
+/* Part of a row at a time: which group a value is in, and which byte. */
+#ifndef STERN_SEGMENTS_H
+#define STERN_SEGMENTS_H
+#include "quantize.h"
+
+/* All take the values [start, end) of a row that begins at `row`; parameters
+ * hold one value for each run of `group_size` values of the row. `start` is a
+ * multiple of STERN_CHUNK where bytes are packed. */
+#define STERN_SEGMENT_FUNCTIONS(T, f)                                             \
+    void stern_codes_##f(const stern_##f *loops, const T *row, ptrdiff_t start,   \
+                         ptrdiff_t end, const T *threshold, ptrdiff_t group_size, \
+                         int five, int8_t *codes);                                \
+    void stern_pack_##f(const stern_##f *loops, const stern_codec *codec,         \
+                        const T *row, ptrdiff_t start, ptrdiff_t end,             \
+                        const T *threshold, ptrdiff_t group_size, int five,       \
+                        int layout, uint8_t *packed);                             \
+    void stern_values_##f(const stern_##f *loops, const T *row, ptrdiff_t start,  \
+                          ptrdiff_t end, const T *threshold, const T *step,       \
+                          ptrdiff_t group_size, int five, T *values);             \
+    void stern_code_values_##f(const stern_##f *loops, const int8_t *codes,       \
+                               ptrdiff_t start, ptrdiff_t end, const T *step,     \
+                               ptrdiff_t group_size, T *values);                  \
+    void stern_unpack_values_##f(const stern_##f *loops, const stern_codec *codec, \
+                                 const uint8_t *packed, ptrdiff_t start,          \
+                                 ptrdiff_t end, int layout, const T *step,        \
+                                 ptrdiff_t group_size, T *values);                \
+    /* The bracket (low, high] of the threshold of least squared error on three   \
+     * levels, narrowed by sums and counts above each of STERN_N_ABOVE ascending   \
+     * thresholds; returns whether it is narrower now. */                         \
+    int stern_narrow_##f(const T *thresholds, const double *sums,                 \
+                         const int64_t *counts, T *low, T *high);                 \
+    /* That threshold itself: of the n magnitudes in v (overwritten), all within  \
+     * the bracket, and base_count larger ones of sum base_sum. */                \
+    T stern_best_threshold_##f(const stern_##f *loops, T *v, ptrdiff_t n, T low,  \
+                               T high, double base_sum, int64_t base_count);
+
+STERN_SEGMENT_FUNCTIONS(float, f32)
+STERN_SEGMENT_FUNCTIONS(double, f64)
+
+/* Bytes of n codes, and the first unit that no codes pack to, or -1. */
+ptrdiff_t stern_packed_bytes(int layout, ptrdiff_t n);
+ptrdiff_t stern_find_invalid(const uint8_t *packed, ptrdiff_t n_bytes, int layout);
+#endif

@@ -1,0 +1,165 @@
+"""``bench``: how fast are the operations on this machine."""
+
+import json
+import os
+
+import click
+
+from sklearn_ternary._config import ISA_NAMES, get_config
+from sklearn_ternary._show_versions import collect_versions
+from sklearn_ternary.cli._bench_quantize import (
+    GGUF,
+    MEMCPY,
+    NUMPY_EXPRESSION,
+    available_isas,
+    run_quantize_benchmark,
+)
+from sklearn_ternary.cli._console import (
+    console,
+    json_option,
+    plain,
+    print_json,
+    progress,
+    seconds_text,
+    table,
+)
+from sklearn_ternary.persistence import atomic_file
+
+SCHEMA = "sklearn-ternary-bench/1"
+MAX_SIZE = 1 << 31
+
+
+class _List(click.ParamType):
+    """Values separated by commas."""
+
+    def __init__(self, name, convert, check, allowed):
+        self.name = name
+        self._convert = convert
+        self._check = check
+        self._allowed = allowed
+
+    def convert(self, value, param, ctx):
+        if not isinstance(value, str):
+            return value
+        values = []
+        for text in value.split(","):
+            try:
+                one = self._convert(text.strip())
+            except ValueError:
+                one = None
+            if one is None or not self._check(one):
+                self.fail(f"{text.strip()!r} is not {self._allowed}", param, ctx)
+            values.append(one)
+        return values
+
+
+@click.command()
+@click.option(
+    "--sizes",
+    type=_List(
+        "sizes",
+        int,
+        lambda n: 1 <= n <= MAX_SIZE,
+        f"a number of values from 1 to {MAX_SIZE}",
+    ),
+    default="1048576",
+    show_default=True,
+    help="Numbers of values.",
+)
+@click.option(
+    "--repeat",
+    type=click.IntRange(1, 10_000),
+    default=7,
+    show_default=True,
+    help="Rounds; the shortest time counts.",
+)
+@click.option(
+    "--isa",
+    "isas",
+    type=_List(
+        "levels",
+        str,
+        lambda name: name in (*ISA_NAMES, "numpy"),
+        f"one of {', '.join(ISA_NAMES)}, numpy",
+    ),
+    help="Instruction sets of the kernels, or numpy.  [default: the best, and numpy]",
+)
+@click.option(
+    "--threads",
+    type=_List(
+        "threads", int, lambda n: 1 <= n <= 1024, "a number of threads from 1 to 1024"
+    ),
+    default="1",
+    show_default=True,
+    help="Numbers of threads.",
+)
+@click.option(
+    "--peers/--no-peers",
+    default=True,
+    help="Whether gguf-py is measured, if it is there.",
+)
+@click.option("-o", "--output", metavar="FILE", help="Write the results as JSON.")
+@json_option
+def bench(sizes, repeat, isas, threads, peers, output, as_json):
+    """Measure quantize, pack and unpack on this machine.
+
+    Lists are separated by commas, as in --threads 1,2. Times are the shortest of
+    the rounds; "vs NumPy" is how many times faster than the expression below, "vs
+    memcpy" how many times as long as copying the input.
+    """
+    get_config()  # says what is wrong with the environment, if so
+    if output is not None and os.path.isdir(output):
+        raise click.UsageError(f"{output} is a folder")
+    if isas is None:
+        isas = [*available_isas()[:1], "numpy"]
+    results = []
+    with progress("measuring", len(sizes)) as advance:
+        for size in sizes:
+            results += run_quantize_benchmark(size, repeat, isas, threads, peers)
+            advance(1)
+    report = {
+        "schema": SCHEMA,
+        "repeat": repeat,
+        "baselines": {
+            "numpy": NUMPY_EXPRESSION,
+            "memcpy": MEMCPY,
+            "gguf-py": GGUF,
+        },
+        "results": results,
+        **collect_versions(),
+    }
+    if output is not None:
+        with atomic_file(output) as file:
+            file.write((json.dumps(report, indent=2) + "\n").encode())
+    if as_json:
+        print_json(report)
+    else:
+        _print(results)
+
+
+def _print(results):
+    out = console()
+    for size in dict.fromkeys(row["size"] for row in results):
+        columns = ["operation", "ISA", "threads>", "time>", "vs NumPy>", "vs memcpy>"]
+        rows = table(f"{size:,} float32 values", columns)
+        notes = []
+        for row in results:
+            if row["size"] != size:
+                continue
+            seconds = row["seconds"]
+            rows.add_row(
+                row["operation"],
+                row["isa"] or "",
+                str(row["n_threads"]),
+                "n/a" if seconds is None else seconds_text(seconds),
+                "" if seconds is None else f"{row['vs_numpy']:.3g}x",
+                "" if seconds is None else f"{row['vs_memcpy']:.3g}x",
+            )
+            if row["note"]:
+                notes.append(row["note"])
+        out.print(rows)
+        for note in dict.fromkeys(notes):
+            out.print("n/a:", plain(note))
+    out.print(f"NumPy:   {NUMPY_EXPRESSION}", markup=False, soft_wrap=True)
+    out.print(f"memcpy:  {MEMCPY}", markup=False, soft_wrap=True)
+    out.print(f"gguf-py: {GGUF}", markup=False, soft_wrap=True)

@@ -1,0 +1,28 @@
+"""Quantization: ternary, affine and mixed-precision."""
+
+import importlib
+
+# Loaded at first use: the estimators import scikit-learn, the arrays do not.
+_PUBLIC = {
+    "AdaptiveQuantizer": "_adaptive_quantizer",
+    "AffineQuantizer": "_affine_quantizer",
+    "TernaryArray": "_array",
+    "TernaryQuantizer": "_ternary_quantizer",
+    "allocate_precision": "_allocation",
+    "quantize_arrays": "_allocation",
+    "ternarize": "_ternarize",
+}
+
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,455 @@
+"""TernaryArray: an immutable array of few-level codes, packed."""
+
+import math
+from numbers import Integral
+
+import numpy as np
+
+from sklearn_ternary import _dispatch
+from sklearn_ternary._config import get_config
+from sklearn_ternary._layouts import get_layout
+from sklearn_ternary._reference.groups import n_groups, spread
+from sklearn_ternary.quantization._groups import matrix_shape, row_panels
+
+
+class TernaryArray:
+    """Immutable packed array of ternary (or few-level) codes with scales.
+
+    It is stored as a matrix: one row of bytes for each index of the first axis
+    (a single row for arrays of fewer than two dimensions), and scales for
+    groups of consecutive values of a row. A value is
+    ``code * scale / (n_levels // 2)``; on three levels that is
+    ``code * scale`` with codes -1, 0 and 1.
+
+    :func:`~sklearn_ternary.ternarize` makes such arrays from float arrays. Like
+    a `scipy.sparse` array it never turns dense by itself: call :meth:`toarray`.
+
+    Parameters
+    ----------
+    packed : ndarray of shape (n_rows, row_bytes), uint8
+        The packed codes, read-only from then on.
+    scale : ndarray of shape (n_rows, n_groups) or (1, n_groups)
+        float32 or float64, not negative; NaN marks a group without values.
+    shape : tuple of int
+        Shape of the array; ``n_rows`` is its first entry and the rest are the
+        ``n_values`` of a row.
+    layout : str
+        ``"t2"``, ``"t5"`` (3 levels), ``"q3"`` (5), ``"i4"`` (15) or ``"i8"``
+        (255).
+    group_size : int
+        Consecutive values of a row that share a scale;
+        ``n_groups = ceil(n_values / group_size)``.
+
+    Raises
+    ------
+    ValueError
+        If the parts do not fit each other or `packed` holds bytes that no codes
+        pack to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_ternary import ternarize
+    >>> A = ternarize(np.random.default_rng(0).normal(size=(512, 4096)), axis=1)
+    >>> A
+    <TernaryArray of shape (512, 4096), 3 levels, layout 't5', 1.62 bits per value>
+    >>> A[3:5].shape
+    (2, 4096)
+    """
+
+    __slots__ = ("_group_size", "_layout", "_packed", "_scale", "_shape")
+    # NumPy's operators leave `ndarray op TernaryArray` to this class.
+    __array_ufunc__ = None
+
+    def __init__(self, packed, scale, shape, layout, *, group_size):
+        shape = _checked_shape(shape)
+        row = get_layout(layout)
+        n_rows, n_values = matrix_shape(shape)
+        if not _is_integer(group_size) or group_size < 1:
+            raise ValueError(f"group_size={group_size!r} must be a positive integer")
+        packed, scale = np.asarray(packed), np.asarray(scale)
+        expected = (n_rows, row.row_bytes(n_values))
+        if packed.dtype != np.uint8 or packed.shape != expected:
+            raise ValueError(
+                f"packed is {packed.dtype} of shape {packed.shape}; layout {layout!r} "
+                f"stores shape {shape} as uint8 of shape {expected}"
+            )
+        groups = n_groups(n_values, group_size)
+        if scale.dtype not in (np.float32, np.float64):
+            raise ValueError(f"scale is {scale.dtype}; float32 or float64 is required")
+        if scale.shape not in ((n_rows, groups), (1, groups)):
+            raise ValueError(
+                f"scale has shape {scale.shape}; {(n_rows, groups)} or {(1, groups)} "
+                f"is required"
+            )
+        if np.isinf(scale).any() or (scale < 0).any():
+            raise ValueError("scale has infinite or negative values")
+        invalid = _dispatch.find_invalid(np.ascontiguousarray(packed), layout)
+        if invalid >= 0:
+            raise ValueError(
+                f"packed holds bytes that are no codes of layout {layout!r}, "
+                f"the first at unit {invalid}"
+            )
+        self._set(packed.copy(), scale.copy(), shape, layout, int(group_size))
+
+    @classmethod
+    def _new(cls, packed, scale, shape, layout, group_size):
+        """Make an array of parts that are known to be right, without copies."""
+        self = object.__new__(cls)
+        self._set(packed, scale, tuple(shape), layout, group_size)
+        return self
+
+    def _set(self, packed, scale, shape, layout, group_size):
+        packed.flags.writeable = False
+        scale.flags.writeable = False
+        values = (packed, scale, shape, layout, group_size)
+        names = ("_packed", "_scale", "_shape", "_layout", "_group_size")
+        for name, value in zip(names, values, strict=True):
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f"TernaryArray is immutable, cannot set {name!r}")
+
+    def __delattr__(self, name):
+        raise AttributeError(f"TernaryArray is immutable, cannot delete {name!r}")
+
+    # -- what it is --------------------------------------------------------
+
+    @property
+    def shape(self):
+        """Shape of the array, a tuple of int."""
+        return self._shape
+
+    @property
+    def ndim(self):
+        """Number of dimensions."""
+        return len(self._shape)
+
+    @property
+    def size(self):
+        """Number of values."""
+        return math.prod(self._shape)
+
+    @property
+    def dtype(self):
+        """Data type of the values, that of the scales: float32 or float64."""
+        return self._scale.dtype
+
+    @property
+    def scale(self):
+        """Scales, read-only, of shape (n_rows, n_groups) or (1, n_groups)."""
+        return self._scale
+
+    @property
+    def packed(self):
+        """The packed codes, read-only uint8 of shape (n_rows, row_bytes)."""
+        return self._packed
+
+    @property
+    def group_size(self):
+        """Consecutive values of a row that share a scale."""
+        return self._group_size
+
+    @property
+    def layout(self):
+        """Name of the packed format."""
+        return self._layout
+
+    @property
+    def n_levels(self):
+        """Number of levels a code can take."""
+        return get_layout(self._layout).n_levels
+
+    @property
+    def nbytes(self):
+        """Bytes stored: packed codes and scales."""
+        return self._packed.nbytes + self._scale.nbytes
+
+    @property
+    def bits_per_value(self):
+        """Bits stored per value, scales included; NaN for an empty array."""
+        return 8 * self.nbytes / self.size if self.size else math.nan
+
+    @property
+    def compression_ratio(self):
+        """How much smaller than float32; NaN for an empty array."""
+        return 32 / self.bits_per_value
+
+    @property
+    def sparsity(self):
+        """Fraction of codes that are 0; NaN for an empty array."""
+        counts = self.code_counts()
+        return float(counts[self.n_levels // 2] / self.size) if self.size else math.nan
+
+    def code_counts(self):
+        """How often each code occurs, from the smallest.
+
+        Returns
+        -------
+        counts : ndarray of shape (n_levels,), int64
+        """
+        return _dispatch.count_codes(self._packed, self._n_values, self._layout)
+
+    @property
+    def _n_values(self):
+        return matrix_shape(self._shape)[1]
+
+    def __len__(self):
+        if not self._shape:
+            raise TypeError("len() of a TernaryArray without dimensions")
+        return self._shape[0]
+
+    def __repr__(self):
+        bits = f", {self.bits_per_value:.2f} bits per value" if self.size else ""
+        return (
+            f"<TernaryArray of shape {self._shape}, {self.n_levels} levels, "
+            f"layout {self._layout!r}{bits}>"
+        )
+
+    # -- back to dense -----------------------------------------------------
+
+    def codes(self):
+        """Unpack the codes.
+
+        Returns
+        -------
+        codes : ndarray of the shape of the array, int8
+        """
+        codes = _dispatch.unpack(self._packed, self._n_values, self._layout)
+        return codes.reshape(self._shape)
+
+    def toarray(self, dtype=None):
+        """Unpack the values.
+
+        Parameters
+        ----------
+        dtype : data-type, default=None
+            None keeps the dtype of the scales.
+
+        Returns
+        -------
+        values : ndarray of the shape of the array
+        """
+        values = _dispatch.unpack_values(
+            self._packed, self._n_values, self._layout, self._scale, self._group_size
+        ).reshape(self._shape)
+        return values if dtype is None else values.astype(dtype, copy=False)
+
+    def __array__(self, dtype=None, copy=None):
+        if copy is False:
+            raise ValueError("a TernaryArray cannot become an array without a copy")
+        return self.toarray(dtype)
+
+    # -- other forms of the same array -------------------------------------
+
+    def to_layout(self, name):
+        """Repack in another layout of as many levels.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        A : TernaryArray
+            With the same codes and scales; the array itself if nothing changes.
+
+        Raises
+        ------
+        ValueError
+            If there is no such layout, or it has other levels.
+        """
+        row = get_layout(name, self.n_levels)
+        if name == self._layout:
+            return self
+        n_rows, n_values = matrix_shape(self._shape)
+        packed = np.empty((n_rows, row.row_bytes(n_values)), dtype=np.uint8)
+        memory = get_config()["working_memory"]
+        for rows in row_panels(n_rows, n_values, 1, memory):
+            codes = _dispatch.unpack(self._packed[rows], n_values, self._layout)
+            packed[rows] = _dispatch.pack(codes, name)
+        return self._new(packed, self._scale, self._shape, name, self._group_size)
+
+    def __getitem__(self, key):
+        """Select along the first axis: an integer, a slice, a mask or indices."""
+        if isinstance(key, tuple):
+            if not key or not all(_selects_all(k) for k in key[1:]):
+                raise IndexError(
+                    f"only the first axis of a TernaryArray can be indexed, got {key!r}"
+                )
+            key = key[0]
+        if key is Ellipsis or key is None:
+            raise IndexError(f"a TernaryArray cannot be indexed by {key!r}")
+        if not self._shape:
+            raise IndexError("a TernaryArray without dimensions cannot be indexed")
+        if self.ndim == 1:
+            return self._values_at(key)
+        packed = self._packed[key]
+        shared = self._scale.shape[0] == 1 and self._shape[0] != 1
+        scale = self._scale if shared else self._scale[key]
+        if packed.ndim > 2:
+            raise IndexError("a TernaryArray is indexed by one index, slice or list")
+        if packed.ndim == 1:
+            return self._row(packed[None], scale.reshape(1, -1))
+        shape = (packed.shape[0], *self._shape[1:])
+        return self._new(packed, scale, shape, self._layout, self._group_size)
+
+    def _values_at(self, key):
+        """Select from the only row, whose bytes have to be packed anew."""
+        codes = _dispatch.unpack(self._packed, self._n_values, self._layout)[0][key]
+        scales = spread(self._scale, self._n_values, self._group_size)[0][key]
+        if codes.ndim == 0:
+            return codes * scales / self.dtype.type(self.n_levels // 2)
+        if self._scale.size > 1:
+            return pack_codes(codes, scales[None], 1, codes.shape, self._layout)
+        return pack_codes(
+            codes, self._scale, max(codes.size, 1), codes.shape, self._layout
+        )
+
+    def _row(self, packed, scale):
+        """Array of one dimension less from the bytes of one row."""
+        shape = self._shape[1:]
+        if len(shape) == 1:
+            return self._new(packed, scale, shape, self._layout, self._group_size)
+        # The row becomes several: its bytes and its groups are cut anew.
+        n_values, size = self._n_values, self._group_size
+        codes = _dispatch.unpack(packed, n_values, self._layout).reshape(shape)
+        n_rows, n_columns = matrix_shape(shape)
+        if n_columns and size % n_columns == 0:
+            owner = np.arange(n_rows) * n_columns // size
+            scale, size = scale[0, owner][:, None], n_columns
+        elif n_columns and n_columns % size == 0:
+            scale = scale.reshape(n_rows, n_columns // size)
+        else:
+            scale, size = spread(scale, n_values, size).reshape(n_rows, n_columns), 1
+        return pack_codes(codes, scale, size, shape, self._layout)
+
+    # -- comparison, copies, files -----------------------------------------
+
+    def __eq__(self, other):
+        """Whether shape, codes and scales are the same, whatever the layout."""
+        if not isinstance(other, TernaryArray):
+            return NotImplemented
+        if self._shape != other._shape or self.n_levels != other.n_levels:
+            return False
+        same_bytes = self._layout == other._layout and np.array_equal(
+            self._packed, other._packed
+        )
+        if not same_bytes and not np.array_equal(self.codes(), other.codes()):
+            return False
+        if self._group_size == other._group_size:
+            mine, theirs = np.broadcast_arrays(self._scale, other._scale)
+        else:
+            mine, theirs = np.broadcast_arrays(
+                spread(self._scale, self._n_values, self._group_size),
+                spread(other._scale, other._n_values, other._group_size),
+            )
+        return np.array_equal(mine, theirs, equal_nan=True)
+
+    __hash__ = None
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __reduce__(self):
+        args = (self._packed, self._scale, self._shape, self._layout, self._group_size)
+        return TernaryArray._new, args
+
+    def _to_parts(self):
+        """Tensors and JSON-able description, for files."""
+        tensors = {"packed": self._packed, "scale": self._scale}
+        info = {
+            "shape": list(self._shape),
+            "layout": self._layout,
+            "group_size": self._group_size,
+        }
+        return tensors, info
+
+    @classmethod
+    def _from_parts(cls, tensors, info):
+        """Invert `_to_parts`; ValueError for anything that does not fit."""
+        if not isinstance(info, dict) or set(info) != {"shape", "layout", "group_size"}:
+            raise ValueError("a packed array needs shape, layout and group_size")
+        if set(tensors) != {"packed", "scale"}:
+            raise ValueError("a packed array needs the tensors packed and scale")
+        if not isinstance(info["layout"], str):
+            raise ValueError(f"layout={info['layout']!r} must be text")
+        return cls(
+            tensors["packed"],
+            tensors["scale"],
+            info["shape"],
+            info["layout"],
+            group_size=info["group_size"],
+        )
+
+    def save(self, path):
+        """Write to a file that :meth:`load` and :func:`sklearn_ternary.load` read.
+
+        The file is a safetensors container without any code in it; it is
+        replaced atomically.
+
+        Parameters
+        ----------
+        path : str or path-like
+        """
+        from sklearn_ternary.persistence import save_tensors
+
+        save_tensors(path, {"": self._to_parts()})
+
+    @classmethod
+    def load(cls, path):
+        """Read an array written by :meth:`save`.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Returns
+        -------
+        A : TernaryArray
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged or holds something else.
+        """
+        from sklearn_ternary.persistence import load_tensors
+
+        parts = load_tensors(path)
+        if set(parts) != {""}:
+            raise ValueError(f"{path} does not hold a single packed array")
+        return cls._from_parts(*parts[""])
+
+
+def _selects_all(key):
+    return key is Ellipsis or (isinstance(key, slice) and key == slice(None))
+
+
+def pack_codes(codes, scale, group_size, shape, layout):
+    """Pack int8 codes that are known to be within the levels of `layout`."""
+    matrix = np.ascontiguousarray(codes).reshape(matrix_shape(shape))
+    packed = _dispatch.pack(matrix, layout)
+    scale = np.ascontiguousarray(scale)
+    if not scale.flags.owndata:
+        scale = scale.copy()
+    return TernaryArray._new(packed, scale, shape, layout, group_size)
+
+
+def _is_integer(value):
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _checked_shape(shape):
+    try:
+        shape = tuple(shape)
+    except TypeError:
+        raise ValueError(f"shape={shape!r} must be a tuple of integers") from None
+    if not all(map(_is_integer, shape)) or len(shape) > 32 or any(n < 0 for n in shape):
+        raise ValueError(f"shape={shape!r} must be integers that are not negative")
+    shape = tuple(int(n) for n in shape)
+    if math.prod(max(n, 1) for n in shape) >= 2**62:
+        raise ValueError(f"shape={shape!r} has too many values")
+    return shape

@@ -1,0 +1,83 @@
+"""Which values of an array share a scale, seen as a matrix.
+
+An array of shape (d0, d1, …) is stored as a matrix of d0 rows, each the C-order
+run of the rest; arrays of fewer than two dimensions are one row.
+"""
+
+import math
+from numbers import Integral
+
+import numpy as np
+
+
+def matrix_shape(shape):
+    """Rows and columns of the matrix that stores an array of this shape."""
+    if len(shape) < 2:
+        return 1, math.prod(shape)
+    return shape[0], math.prod(shape[1:])
+
+
+def grouping(shape, axis, block_size):
+    """Group size, and whether rows share scales, for `axis` and `block_size`.
+
+    Returns
+    -------
+    group_size : int
+        Consecutive values of a row that share a scale.
+    per_row : bool
+        Whether each row has scales of its own.
+
+    Raises
+    ------
+    ValueError
+        If the combination is not one that can be stored.
+    """
+    _, n_columns = matrix_shape(shape)
+    if block_size is not None:
+        if axis is not None:
+            raise ValueError(
+                f"axis={axis!r} and block_size={block_size!r} exclude each other: "
+                "blocks run along the rows of the array"
+            )
+        if not isinstance(block_size, Integral) or block_size < 1:
+            raise ValueError(f"block_size={block_size!r} must be a positive integer")
+        return int(block_size), True
+    axes = _normalized_axes(axis, len(shape))
+    if len(axes) == len(shape):
+        return max(n_columns, 1), False
+    if axes == (0,):
+        return 1, False
+    if axes == tuple(range(axes[0], len(shape))):
+        return max(math.prod(shape[axes[0] :]), 1), True
+    raise ValueError(
+        f"axis={axis!r} cannot be stored for an array of {len(shape)} dimensions; "
+        "choose None (one scale), 0 (one per column) or the last axes, such as "
+        f"{tuple(range(1, len(shape)))} (one per row)"
+    )
+
+
+def _normalized_axes(axis, ndim):
+    if axis is None:
+        return tuple(range(ndim))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if not axes or not all(isinstance(a, Integral) for a in axes):
+        raise ValueError(f"axis={axis!r} must be None, an integer or integers")
+    if any(not -ndim <= a < ndim for a in axes):
+        raise ValueError(f"axis={axis!r} is out of bounds for {ndim} dimensions")
+    axes = tuple(sorted(int(a) % ndim for a in axes))
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"axis={axis!r} names an axis twice")
+    return axes
+
+
+def row_panels(n_rows, n_columns, bytes_per_value, working_memory):
+    """Slices of rows that fit into `working_memory` MiB, of one row at least."""
+    budget = working_memory * 2**20
+    step = max(1, int(budget // max(1, n_columns * bytes_per_value)))
+    for start in range(0, n_rows, step):
+        yield slice(start, min(n_rows, start + step))
+
+
+def as_matrix(X):
+    """View the C-contiguous array `X` as the matrix that stores it."""
+    return np.ascontiguousarray(X).reshape(matrix_shape(X.shape))

@@ -1,0 +1,52 @@
+"""Checks of arrays that name what is wrong and where."""
+
+import numpy as np
+
+from sklearn_ternary import _dispatch
+
+ON_NONFINITE = ("raise", "propagate", "zero")
+
+
+def as_float_array(W, name):
+    """Return W as a float32 or float64 array; float16 becomes float32.
+
+    Raises
+    ------
+    TypeError
+        For sparse matrices.
+    ValueError
+        For complex, text and other data that are no real numbers.
+    """
+    if hasattr(W, "toarray") and not isinstance(W, np.ndarray):
+        raise TypeError(
+            f"{name} is a {type(W).__name__}, a dense array is required; "
+            f"use {name}.toarray()"
+        )
+    W = np.asarray(W)
+    if W.dtype in (np.float32, np.float64):
+        return W.astype(W.dtype.newbyteorder("="), copy=False)
+    if W.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {name} has dtype {W.dtype}")
+    if W.dtype.kind in "SUMm":
+        raise ValueError(f"{name} has dtype {W.dtype}, real numbers are required")
+    small_float = W.dtype.kind in "fV" and W.dtype.itemsize <= 2
+    try:
+        return W.astype(np.float32 if small_float else np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} of dtype {W.dtype} cannot be converted to float: {error}"
+        ) from error
+
+
+def check_finite(X, name):
+    """Raise ValueError naming the first NaN or infinity of `X`, if any."""
+    position = _dispatch.find_nonfinite(X.reshape(1, -1) if X.ndim != 2 else X)
+    if position < 0:
+        return
+    index = tuple(int(i) for i in np.unravel_index(position, X.shape))
+    value = X[index]
+    kind = "NaN" if np.isnan(value) else "infinity"
+    where = (
+        f"row {index[0]}, column {index[1]}" if len(index) == 2 else f"index {index}"
+    )
+    raise ValueError(f"Input {name} contains {kind}: the first is at {where}")

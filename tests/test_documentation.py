@@ -1,0 +1,309 @@
+"""The documentation is complete, and what it shows is what happens."""
+
+import ast
+import dataclasses
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import sklearn_ternary
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+GUIDE = ROOT / "doc" / "user_guide"
+FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+
+COMMANDS = {
+    "demo": "python3 -m venv .venv && .venv/bin/pip install . && "
+    ".venv/bin/sklearn-ternary demo",
+    "test": 'python3 -m venv .venv && .venv/bin/pip install ".[test]" && '
+    ".venv/bin/pytest",
+}
+# Examples that are shown but cannot be compared, with the reason.
+NOT_RUN = {"show_versions()": "prints what this machine has"}
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch, tmp_path):
+    """No display, and neither files nor settings of the user."""
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    config = sklearn_ternary.get_config()
+    yield
+    sklearn_ternary.set_config(**config)
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
+def public_names():
+    """Every public name with its place, as a path below the package."""
+    modules = set(sklearn_ternary._MODULES)
+    names = [n for n in sklearn_ternary.__all__ if n not in modules | {"__version__"}]
+    for module in sorted(modules):
+        members = importlib.import_module(f"sklearn_ternary.{module}").__all__
+        names += [f"{module}.{n}" for n in members if n not in sklearn_ternary.__all__]
+    return names
+
+
+PUBLIC = public_names()
+
+
+def resolve(name):
+    """Return the object of a name as in `PUBLIC`."""
+    thing = sklearn_ternary
+    for part in name.split("."):
+        thing = getattr(thing, part)
+    return thing
+
+
+CLASSES = [n for n in PUBLIC if inspect.isclass(resolve(n))]
+
+
+def callables():
+    """Public functions, and the methods that public classes define themselves."""
+    for name in PUBLIC:
+        thing = resolve(name)
+        if not inspect.isclass(thing):
+            yield name
+            continue
+        for attribute, member in vars(thing).items():
+            is_method = inspect.isfunction(member) or isinstance(
+                member, classmethod | staticmethod
+            )
+            # Those of scikit-learn's mixins have its docstrings.
+            if is_method and not attribute.startswith("_"):
+                yield f"{name}.{attribute}"
+
+
+CALLABLES = list(callables())
+
+
+def sections(thing):
+    """Title to body of the sections of a numpydoc docstring; "" is the summary."""
+    doc = inspect.getdoc(thing) or ""
+    parts = re.split(r"^(\S[^\n]*)\n-{3,}\n", doc, flags=re.MULTILINE)
+    return {"": parts[0].strip(), **dict(zip(parts[1::2], parts[2::2], strict=True))}
+
+
+def documented_parameters(body):
+    """Return the names on the left of a Parameters section."""
+    names = []
+    for line in body.splitlines():
+        if line and not line[0].isspace():
+            names += [n.strip(" *`") for n in line.split(" : ")[0].split(",")]
+    return names
+
+
+def parameters(function):
+    """Return the names that a call may give."""
+    return [n for n in inspect.signature(function).parameters if n != "self"]
+
+
+def returns_value(function):
+    """Whether a ``return`` or ``yield`` of the function itself has a value."""
+    source = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))
+    pending = list(ast.parse(source).body[0].body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.FunctionDef | ast.Lambda | ast.ClassDef):
+            continue
+        if isinstance(node, ast.Return | ast.Yield) and node.value is not None:
+            return True
+        pending.extend(ast.iter_child_nodes(node))
+    return False
+
+
+# Docstrings
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_has_a_summary(name):
+    summary = sections(resolve(name))[""]
+    assert summary, f"{name} has no docstring"
+    assert summary.split("\n")[0].endswith("."), f"summary of {name} is no sentence"
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_parameters_and_returns(name):
+    function = resolve(name)
+    found = sections(function)
+    assert found[""], f"{name} has no docstring"
+    given = parameters(function)
+    documented = documented_parameters(found.get("Parameters", ""))
+    assert documented == given, f"Parameters of {name}"
+    if returns_value(function):
+        assert found.keys() & {"Returns", "Yields"}, f"{name} lacks Returns"
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_class_sections(name):
+    thing = resolve(name)
+    if issubclass(thing, Warning | Exception):
+        pytest.skip("warnings and exceptions are not made by users")
+    found = sections(thing)
+    # Results are made by functions, which have the examples.
+    title = "Attributes" if dataclasses.is_dataclass(thing) else "Parameters"
+    documented = documented_parameters(found.get(title, ""))
+    assert documented == parameters(thing), f"{title} of {name}"
+    if title == "Parameters":
+        assert ">>>" in found.get("Examples", ""), f"{name} has no example"
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_properties_have_docstrings(name):
+    for attribute, member in vars(resolve(name)).items():
+        if isinstance(member, property) and not attribute.startswith("_"):
+            assert inspect.getdoc(member), f"{name}.{attribute}"
+
+
+# Examples
+
+
+def modules():
+    """Names of all modules of the installed package."""
+    found = pkgutil.walk_packages(sklearn_ternary.__path__, "sklearn_ternary.")
+    # __main__ runs when it is imported.
+    names = [info.name for info in found if not info.name.endswith("__main__")]
+    return ["sklearn_ternary", *names]
+
+
+def run(test):
+    """Run the examples of one DocTest and return how many there were."""
+    printed = []
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    result = runner.run(test, out=printed.append)
+    assert result.failed == 0, "".join(printed)
+    return result.attempted
+
+
+@pytest.mark.parametrize("name", modules())
+def test_examples_of_module(name):
+    module = importlib.import_module(name)
+    for test in doctest.DocTestFinder().find(module, name):
+        run(test)
+
+
+def test_nothing_is_skipped_unseen():
+    skipped = set()
+    for name in modules():
+        for test in doctest.DocTestFinder().find(importlib.import_module(name), name):
+            skipped |= {
+                example.source.split("#")[0].strip()
+                for example in test.examples
+                if example.options.get(doctest.SKIP)
+            }
+    assert skipped == set(NOT_RUN)
+
+
+PAGES = sorted((ROOT / "doc").glob("*.rst")) + sorted(GUIDE.glob("*.rst"))
+
+
+def page_examples(path):
+    """Return the examples of a page as one DocTest."""
+    text = path.read_text(encoding="utf-8")
+    return doctest.DocTestParser().get_doctest(text, {}, path.name, str(path), 0)
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in PAGES if ">>>" in p.read_text("utf-8")], ids=lambda p: p.stem
+)
+def test_examples_of_page(path):
+    test = page_examples(path)
+    assert not any(e.options.get(doctest.SKIP) for e in test.examples)
+    assert run(test) > 0
+
+
+def test_readme_example():
+    test = page_examples(README)
+    assert 8 <= len(test.examples) <= 12
+    assert run(test) == len(test.examples)
+
+
+# Completeness
+
+
+def api_entries():
+    """Return the names that the autosummaries of the API page list."""
+    text = (ROOT / "doc" / "api" / "index.rst").read_text("utf-8")
+    blocks = re.findall(r"   :toctree: generated/\n\n((?:   \S+\n)+)", text)
+    return [line.strip() for block in blocks for line in block.splitlines()]
+
+
+def test_api_page_lists_every_public_name():
+    assert sorted(api_entries()) == sorted(PUBLIC)
+
+
+def test_configuration_page_names_keys_and_variables():
+    from sklearn_ternary._config import _KEYS
+
+    text = (GUIDE / "configuration.rst").read_text("utf-8")
+    for key, row in _KEYS.items():
+        assert f"* - ``{key}``" in text
+        assert f"``{row.variable}``" in text
+
+
+def test_quantization_page_defines_every_scale():
+    from sklearn_ternary.quantization._scales import SCALES
+
+    text = (GUIDE / "quantization.rst").read_text("utf-8")
+    for scale in SCALES:
+        assert re.search(rf'^``"{scale}"``$', text, re.MULTILINE), scale
+
+
+def test_readme_names_every_command():
+    from sklearn_ternary.cli._app import _COMMANDS
+
+    text = README.read_text("utf-8")
+    for command in _COMMANDS:
+        assert re.search(rf"(`|sklearn-ternary ){command}\b", text), command
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_readme_has_the_two_commands(name):
+    text = README.read_text("utf-8")
+    pattern = rf"<!-- command: {name} -->\n```sh\n(.*?)\n```\n"
+    assert re.findall(pattern, text, re.DOTALL) == [COMMANDS[name]]
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(name):
+    text = (ROOT / name).read_text("utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (ROOT / target).exists(), target
+
+
+# Tables
+
+
+@pytest.fixture
+def render_tables(monkeypatch):
+    """The script that makes tables of measurements."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("render_tables")
+
+
+def test_readme_tables_are_those_of_the_results(render_tables):
+    text = README.read_text("utf-8")
+    assert render_tables.filled(text) == text
+
+
+def test_stale_table_is_noticed(render_tables):
+    text = README.read_text("utf-8")
+    assert render_tables.filled(text.replace("20.00×", "20.25×")) != text.replace(
+        "20.00×", "20.25×"
+    )
+
+
+def test_every_table_of_the_guide_is_made(render_tables):
+    pages = "".join(path.read_text("utf-8") for path in PAGES)
+    included = set(re.findall(r"include:: \.\./generated/tables/(\w+)\.rst", pages))
+    assert included
+    assert included <= set(render_tables.TABLES)
