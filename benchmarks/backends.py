@@ -11,8 +11,6 @@ import argparse
 import json
 from dataclasses import asdict
 
-from _machine import describe_machine
-
 from sklearn_ternary import calibrate
 
 SIZES = (256, 4096, 65_536, 1_048_576)
@@ -20,6 +18,9 @@ SIZES = (256, 4096, 65_536, 1_048_576)
 
 def measure(sizes=SIZES):
     """Return what the JSON file holds."""
+    # asv imports this file too, but not as a script.
+    from _machine import describe_machine
+
     from sklearn_ternary import _reference
     from sklearn_ternary._calibration import _OPERATIONS, _data, _seconds
 

@@ -78,7 +78,7 @@ def _quantize_table(data, wanted):
         "time",
         "NumPy takes",
         "TQ2_0 takes",
-        "copy",
+        "of copy speed",
     )
     rows = [
         (
@@ -101,7 +101,7 @@ def _quantize_table(data, wanted):
         "float32 values from a normal distribution, one scale; the shortest of "
         f"{data['rounds']} rounds ({data['rounds_large']} for 100 Mi values), in "
         "turns, in one process. “NumPy takes” and “TQ2_0 takes” are multiples of our "
-        "time; “copy” is the time of copying the input as a share of our time. "
+        "time; the last column is the time of copying the input as a share of it. "
         f"NumPy: `{data['baselines']['numpy']}`; "
         f"TQ2_0: `{data['baselines']['gguf TQ2_0']}`; "
         f"copy: `{data['baselines']['copy']}`.",

@@ -22,7 +22,14 @@ _PUBLIC = {
     "show_versions": "sklearn_ternary._show_versions",
     "ternarize": "sklearn_ternary.quantization",
 }
-_MODULES = ("exceptions", "metrics", "persistence", "plotting", "quantization")
+_MODULES = (
+    "exceptions",
+    "linalg",
+    "metrics",
+    "persistence",
+    "plotting",
+    "quantization",
+)
 
 __all__ = ["__version__", *sorted(_PUBLIC), *_MODULES]
 

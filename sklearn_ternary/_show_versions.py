@@ -38,7 +38,7 @@ def cpu_features():
     Examples
     --------
     >>> from sklearn_ternary import cpu_features
-    >>> "avx2" in cpu_features()
+    >>> set(cpu_features().values()) <= {True, False}
     True
     """
     from sklearn_ternary._kernels import _cpu_features

@@ -27,3 +27,25 @@ def run_python(tmp_path):
         return done.stdout
 
     return run
+
+
+@pytest.fixture(params=["generic", "avx2", "avx512"], ids="isa_{}".format)
+def isa(request):
+    """Each instruction-set level; those this machine lacks show as skipped."""
+    features = pytest.importorskip(
+        "sklearn_ternary._kernels._cpu_features", reason="the kernels are not built"
+    )
+    if request.param not in features.supported_isas():
+        pytest.skip(f"no {request.param} kernels on this machine")
+    return request.param
+
+
+@pytest.fixture(params=[1, 2, 3, 8], ids="n_threads_{}".format)
+def n_threads(request):
+    """Numbers of threads: one, a divisor, an odd one, more than small work has."""
+    openmp = pytest.importorskip(
+        "sklearn_ternary._kernels._openmp", reason="the kernels are not built"
+    )
+    if request.param > 1 and not openmp.openmp_enabled():
+        pytest.skip("the kernels are built without OpenMP")
+    return request.param

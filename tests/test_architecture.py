@@ -24,6 +24,7 @@ FLOORS = {
     "_dispatch": 3,
     "_show_versions": 3,
     "quantization": 4,
+    "linalg": 4,
     "metrics": 4,
     "plotting": 4,
     "_files": 4,

@@ -57,7 +57,7 @@ def timings(*rows):
         # A disturbed timing among clear ones does not decide.
         (
             [(9, 1, 3), (9, 1, 0.5), (9, 1, 0.5), (1, 99, 800), (9, 1, 0.5)],
-            Crossover(0, 4096),
+            Crossover(0, 1024),
         ),
         ([(1, 2, 3), (9, 2, 1), (1, 2, 3), (1, 2, 3)], Crossover(math.inf, math.inf)),
         # Threads have to save a tenth.

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import doctest
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -65,6 +66,8 @@ def resolve(name):
 
 
 CLASSES = [n for n in PUBLIC if inspect.isclass(resolve(n))]
+# Warnings and exceptions are only caught.
+MADE_BY_USERS = [n for n in CLASSES if not issubclass(resolve(n), BaseException)]
 
 
 def callables():
@@ -143,11 +146,9 @@ def test_parameters_and_returns(name):
         assert found.keys() & {"Returns", "Yields"}, f"{name} lacks Returns"
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", MADE_BY_USERS)
 def test_class_sections(name):
     thing = resolve(name)
-    if issubclass(thing, Warning | Exception):
-        pytest.skip("warnings and exceptions are not made by users")
     found = sections(thing)
     # Results are made by functions, which have the examples.
     title = "Attributes" if dataclasses.is_dataclass(thing) else "Parameters"
@@ -258,12 +259,27 @@ def test_quantization_page_defines_every_scale():
         assert re.search(rf'^``"{scale}"``$', text, re.MULTILINE), scale
 
 
-def test_readme_names_every_command():
+@pytest.mark.parametrize(
+    "path", [README, GUIDE / "command_line.rst"], ids=lambda p: p.name
+)
+def test_every_command_is_named(path):
     from sklearn_ternary.cli._app import _COMMANDS
 
-    text = README.read_text("utf-8")
+    text = path.read_text("utf-8")
     for command in _COMMANDS:
         assert re.search(rf"(`|sklearn-ternary ){command}\b", text), command
+
+
+def test_options_on_the_command_line_page_exist():
+    from click.testing import CliRunner
+
+    from sklearn_ternary.cli._app import _COMMANDS, app
+
+    text = (GUIDE / "command_line.rst").read_text("utf-8")
+    helps = [CliRunner().invoke(app, [name, "--help"]).output for name in _COMMANDS]
+    options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+    assert options
+    assert {o for o in options if not any(o in h for h in helps)} == set()
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -307,3 +323,70 @@ def test_every_table_of_the_guide_is_made(render_tables):
     included = set(re.findall(r"include:: \.\./generated/tables/(\w+)\.rst", pages))
     assert included
     assert included <= set(render_tables.TABLES)
+
+
+# Benchmarks: the scripts run, on sizes that say nothing about speed.
+
+
+@pytest.fixture
+def peers(monkeypatch):
+    """The script that measures us beside others."""
+    folder = ROOT / "benchmarks"
+    monkeypatch.syspath_prepend(str(folder))
+    path = folder / "peers" / "quantize.py"
+    spec = importlib.util.spec_from_file_location("peers_quantize", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_peers_are_measured_and_compared(peers):
+    isas = peers.available_isas()
+    rows = peers.measure(2048, 2, isas[:1], [1])
+    peers.add_ratios(rows)
+    by_name = {row["operation"]: row for row in rows}
+    assert set(by_name) == {*peers.BASELINES, *peers.OURS}
+    ours, numpy = by_name["quantize absmean"], by_name["numpy"]
+    assert ours["vs_numpy"] == numpy["seconds"] / ours["seconds"]
+    assert ours["vs_copy"] == pytest.approx(1 / ours["copy_bandwidth"])
+    assert by_name["quantize mse"]["vs_absmean"] > 0
+    assert by_name["unpack"]["vs_full"] > 0
+
+
+def test_ratios_are_to_the_same_size(peers):
+    def row(operation, size, seconds):
+        return {
+            "operation": operation,
+            "isa": None,
+            "n_threads": 1,
+            "size": size,
+            "seconds": seconds,
+        }
+
+    rows = [
+        row("copy", 1, 1.0),
+        row("numpy", 1, 6.0),
+        row("quantize absmean", 1, 2.0),
+        row("copy", 2, 10.0),
+        row("numpy", 2, 80.0),
+        row("quantize absmean", 2, 20.0),
+    ]
+    peers.add_ratios(rows)
+    assert (rows[2]["vs_numpy"], rows[2]["vs_copy"]) == (3.0, 2.0)
+    assert (rows[5]["vs_numpy"], rows[5]["copy_bandwidth"]) == (4.0, 0.5)
+    assert "vs_gguf_tq2_0" not in rows[2]
+
+
+def test_backends_are_measured(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    results = importlib.import_module("backends").measure([256])
+    assert all(row["numpy"] > 0 and row["cpu"] > 0 for row in results["timings"])
+    assert len(results["timings"]) == len(results["crossovers"])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(1.5, "1.50 s"), (0.0123, "12.3 ms"), (4.56e-4, "456 µs"), (2e-7, "0.20 µs")],
+)
+def test_durations_have_three_digits(render_tables, seconds, text):
+    assert render_tables._duration(seconds).replace("\N{NO-BREAK SPACE}", " ") == text

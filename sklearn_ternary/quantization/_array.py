@@ -10,6 +10,8 @@ from sklearn_ternary._config import get_config
 from sklearn_ternary._layouts import get_layout
 from sklearn_ternary._reference.groups import n_groups, spread
 from sklearn_ternary.quantization._groups import matrix_shape, row_panels
+from sklearn_ternary.quantization._products import left_product, right_product
+from sklearn_ternary.quantization._transposed import TransposedTernaryArray
 
 
 class TernaryArray:
@@ -90,7 +92,8 @@ class TernaryArray:
                 f"packed holds bytes that are no codes of layout {layout!r}, "
                 f"the first at unit {invalid}"
             )
-        self._set(packed.copy(), scale.copy(), shape, layout, int(group_size))
+        group_size = min(int(group_size), max(n_values, 1))
+        self._set(packed.copy(), scale.copy(), shape, layout, group_size)
 
     @classmethod
     def _new(cls, packed, scale, shape, layout, group_size):
@@ -323,6 +326,45 @@ class TernaryArray:
         else:
             scale, size = spread(scale, n_values, size).reshape(n_rows, n_columns), 1
         return pack_codes(codes, scale, size, shape, self._layout)
+
+    # -- products ----------------------------------------------------------
+
+    @property
+    def T(self):  # noqa: N802
+        """Transposed view of a matrix."""
+        if self.ndim != 2:
+            raise ValueError(f"only matrices have a transpose, not shape {self._shape}")
+        return TransposedTernaryArray(self)
+
+    def matmul(self, X, activations="float32", out=None):
+        """Multiply this matrix by X, without unpacking it.
+
+        Parameters
+        ----------
+        X : array-like of shape (K,) or (..., K, N)
+            K is the number of columns of this matrix, (M, K).
+        activations : {"float32", "int8"}, default="float32"
+            Take X as floats, or round each of its columns to int8 by its largest
+            magnitude and sum exactly, as BitNet b1.58 does.
+        out : ndarray, default=None
+            Where to write the product.
+
+        Returns
+        -------
+        product : ndarray of shape (M,) or (..., M, N)
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit, or for NaN and infinities with int8.
+        """
+        return left_product(self, X, activations, out)
+
+    def __matmul__(self, X):
+        return left_product(self, X)
+
+    def __rmatmul__(self, X):
+        return right_product(X, self)
 
     # -- comparison, copies, files -----------------------------------------
 

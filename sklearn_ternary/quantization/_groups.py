@@ -41,7 +41,7 @@ def grouping(shape, axis, block_size):
             )
         if not isinstance(block_size, Integral) or block_size < 1:
             raise ValueError(f"block_size={block_size!r} must be a positive integer")
-        return int(block_size), True
+        return min(int(block_size), max(n_columns, 1)), True
     axes = _normalized_axes(axis, len(shape))
     if len(axes) == len(shape):
         return max(n_columns, 1), False
