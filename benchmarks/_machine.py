@@ -5,7 +5,7 @@ import platform
 from datetime import UTC, datetime
 from importlib import metadata
 
-from sklearn_ternary._calibration import cpu_model
+from sklearn_ternary._crossovers import cpu_model
 
 _PACKAGES = ("sklearn-ternary", "numpy", "gguf")
 

@@ -22,7 +22,7 @@ def measure(sizes=SIZES):
     from _machine import describe_machine
 
     from sklearn_ternary import _reference
-    from sklearn_ternary._calibration import _OPERATIONS, _data, _seconds
+    from sklearn_ternary._calibration import arguments, best_seconds
 
     calibration = calibrate(sizes=list(sizes), verbose=True)
     timings = []
@@ -30,8 +30,8 @@ def measure(sizes=SIZES):
         row = asdict(timing)
         if row["numpy"] is None:
             definition = getattr(_reference, timing.operation)
-            make = _OPERATIONS[timing.operation].arguments
-            row["numpy"] = _seconds(definition, make(_data(timing.dtype, timing.size)))
+            args = arguments(timing.operation, timing.dtype, timing.size)
+            row["numpy"] = best_seconds(definition, args)
         timings.append(row)
     return {
         "format": "sklearn-ternary backends 1",

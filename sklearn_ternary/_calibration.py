@@ -1,64 +1,30 @@
-"""Crossovers: from which size on a backend, or more than one thread, pays.
+"""calibrate: measure the crossovers of this machine."""
 
-Shipped defaults, what `calibrate` measures in their place, and the file in the
-user's cache folder that keeps it.
-"""
-
-import json
 import math
 import os
-import platform
-import stat
-import warnings
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
 from types import SimpleNamespace
 
 import numpy as np
 
-from sklearn_ternary import __version__
+from sklearn_ternary import __version__, _crossovers
 from sklearn_ternary._config import choose_isa, current_config
+from sklearn_ternary._crossovers import (
+    DEFAULT_CROSSOVER,
+    OPERATIONS,
+    Crossover,
+    cpu_model,
+    crossover_rows,
+    default_path,
+    write_crossovers,
+)
 
-MAX_FILE_BYTES = 64 * 1024
-MAX_SIZE = 2**62  # larger sizes in a file are an error, "never" is null
-FORMAT = "sklearn-ternary calibration 1"
 DEFAULT_SIZES = tuple(4**k for k in range(4, 11))  # 256 to 1 Mi values
 THREAD_GAIN = 1.1  # threads are used where they save at least a tenth
 
 _N_COLUMNS = 256
-_FLOATS = ("float32", "float64")
-
-
-@dataclass(frozen=True)
-class Crossover:
-    """From how many values on something pays; infinity means never.
-
-    Parameters
-    ----------
-    min_size_cpu : int or inf
-        The ``cpu`` backend, over ``numpy``.
-    min_size_threads : int or inf
-        All threads, over one.
-    """
-
-    min_size_cpu: float
-    min_size_threads: float
-
-
-DEFAULT_CROSSOVER = Crossover(min_size_cpu=0, min_size_threads=131_072)
-
-# "table": {(operation, dtype.char): Crossover}, once it was looked for.
-_loaded = {}
-
-
-def find_crossover(operation, dtype):
-    """The `Crossover` of an operation: the user's calibration or the default."""
-    table = _loaded.get("table")
-    if table is None:
-        table = _load_table()
-    return table.get((operation, dtype.char), DEFAULT_CROSSOVER)
 
 
 @dataclass(frozen=True)
@@ -109,7 +75,7 @@ class Calibration:
             "isa": self.isa,
             "n_threads": self.n_threads,
             "timings": [asdict(timing) for timing in self.timings],
-            "crossovers": _crossover_rows(self.crossovers),
+            "crossovers": crossover_rows(self.crossovers),
             "path": None if self.path is None else str(self.path),
         }
 
@@ -122,7 +88,7 @@ class Calibration:
             f"{row['operation']:<16} {row['dtype']:<8} "
             f"{_size_text(row['min_size_cpu']):>10} "
             f"{_size_text(row['min_size_threads']):>12}"
-            for row in _crossover_rows(self.crossovers)
+            for row in crossover_rows(self.crossovers)
         ]
         return "\n".join(lines)
 
@@ -187,20 +153,20 @@ def calibrate(*, operations=None, sizes=None, save=False, path=None, verbose=Fal
     if not save:
         return calibration
     target = default_path() if path is None else Path(path)
-    _write(calibration, target)
+    write_crossovers(calibration.crossovers, target)
     if path is None:
-        _loaded.clear()  # to be read from the file
+        _crossovers.forget()  # to be read from the file
     return Calibration(**{**vars(calibration), "path": target})
 
 
 def _check_operations(operations):
     if operations is None:
-        return tuple(_OPERATIONS)
+        return tuple(OPERATIONS)
     operations = tuple(operations)
     for operation in operations:
-        if operation not in _OPERATIONS:
+        if operation not in OPERATIONS:
             raise ValueError(
-                f"operations has {operation!r}; choose from {list(_OPERATIONS)}"
+                f"operations has {operation!r}; choose from {list(OPERATIONS)}"
             )
     return operations
 
@@ -222,44 +188,34 @@ def _check_sizes(sizes):
 # Measuring
 
 
-@dataclass(frozen=True)
-class _Operation:
-    """The dtypes to measure, and the arguments made from a `_data`."""
-
-    dtypes: tuple
-    arguments: object
-
-
-_OPERATIONS = {
-    "group_scale": _Operation(_FLOATS, lambda d: (d.X, _N_COLUMNS, "absmean", 3)),
-    "column_abs_sum": _Operation(_FLOATS, lambda d: (d.X, d.sums)),
-    "column_abs_max": _Operation(_FLOATS, lambda d: (d.X, d.largest)),
-    "quantize_codes": _Operation(_FLOATS, lambda d: (d.X, d.half, _N_COLUMNS, 3)),
-    "quantize_pack": _Operation(_FLOATS, lambda d: (d.X, d.half, _N_COLUMNS, 3, "t5")),
-    "quantize_values": _Operation(
-        _FLOATS, lambda d: (d.X, d.half, d.scale, _N_COLUMNS, 3)
-    ),
-    "code_values": _Operation(_FLOATS, lambda d: (d.codes, d.scale, _N_COLUMNS, 3)),
-    "pack": _Operation(("int8",), lambda d: (d.codes, "t5")),
-    "unpack": _Operation(("uint8",), lambda d: (d.packed, _N_COLUMNS, "t5")),
-    "unpack_values": _Operation(
-        _FLOATS, lambda d: (d.packed, _N_COLUMNS, "t5", d.scale, _N_COLUMNS)
-    ),
-    "count_codes": _Operation(("uint8",), lambda d: (d.packed, _N_COLUMNS, "t5")),
-    "find_invalid": _Operation(("uint8",), lambda d: (d.bytes, "t5")),
-    "find_nonfinite": _Operation(_FLOATS, lambda d: (d.X,)),
-    "affine_codes": _Operation(
-        _FLOATS, lambda d: (d.X, d.scale, d.zero, _N_COLUMNS, -127, 127)
-    ),
-    "affine_values": _Operation(
-        _FLOATS, lambda d: (d.codes, d.scale, d.zero, _N_COLUMNS)
-    ),
+# The arguments of each operation, made from a `_data`.
+_ARGUMENTS = {
+    "group_scale": lambda d: (d.X, _N_COLUMNS, "absmean", 3),
+    "column_abs_sum": lambda d: (d.X, d.sums),
+    "column_abs_max": lambda d: (d.X, d.largest),
+    "quantize_codes": lambda d: (d.X, d.half, _N_COLUMNS, 3),
+    "quantize_pack": lambda d: (d.X, d.half, _N_COLUMNS, 3, "t5"),
+    "quantize_values": lambda d: (d.X, d.half, d.scale, _N_COLUMNS, 3),
+    "code_values": lambda d: (d.codes, d.scale, _N_COLUMNS, 3),
+    "pack": lambda d: (d.codes, "t5"),
+    "unpack": lambda d: (d.packed, _N_COLUMNS, "t5"),
+    "unpack_values": lambda d: (d.packed, _N_COLUMNS, "t5", d.scale, _N_COLUMNS),
+    "count_codes": lambda d: (d.packed, _N_COLUMNS, "t5"),
+    "find_invalid": lambda d: (d.bytes, "t5"),
+    "find_nonfinite": lambda d: (d.X,),
+    "affine_codes": lambda d: (d.X, d.scale, d.zero, _N_COLUMNS, -127, 127),
+    "affine_values": lambda d: (d.codes, d.scale, d.zero, _N_COLUMNS),
 }
+
+
+def arguments(operation, dtype, size):
+    """Arguments to time an operation with, of `size` values."""
+    return _ARGUMENTS[operation](_data(dtype, size))
 
 
 def _data(dtype, size):
     """Inputs of `size` values; parameters are float64 where `dtype` is an integer."""
-    floating = dtype if dtype in _FLOATS else "float64"
+    floating = dtype if dtype in ("float32", "float64") else "float64"
     n_rows = size // _N_COLUMNS
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n_rows, _N_COLUMNS)).astype(floating)
@@ -287,17 +243,17 @@ def _measure(operations, sizes, verbose):
     timings, crossovers = [], {}
     for name in operations:
         definition, kernel = getattr(_reference, name), getattr(_cpu, name)
-        for dtype in _OPERATIONS[name].dtypes:
+        for dtype in OPERATIONS[name]:
             rows = []
             for size in sizes:
-                args = _OPERATIONS[name].arguments(_data(dtype, size))
-                one = _seconds(kernel, args, n_threads=1, isa=isa)
+                args = arguments(name, dtype, size)
+                one = best_seconds(kernel, args, n_threads=1, isa=isa)
                 threads = None
                 if n_threads > 1:
-                    threads = _seconds(kernel, args, n_threads=n_threads, isa=isa)
+                    threads = best_seconds(kernel, args, n_threads=n_threads, isa=isa)
                 by_numpy = None
                 if not rows or _is_close(rows[-1]):
-                    by_numpy = _seconds(definition, args)
+                    by_numpy = best_seconds(definition, args)
                 rows.append(Timing(name, dtype, size, by_numpy, one, threads))
             timings += rows
             crossovers[name, dtype] = derive_crossover(rows)
@@ -313,7 +269,7 @@ def _is_close(timing):
     return timing.numpy is not None and timing.numpy < 4 * timing.cpu
 
 
-def _seconds(function, args, **options):
+def best_seconds(function, args, **options):
     """Best of 3 to 20 runs, about 2 ms of them."""
     best, total, n_runs = math.inf, 0.0, 0
     while n_runs < 3 or (n_runs < 20 and total < 2e-3):
@@ -352,159 +308,5 @@ def _best_threshold(sizes, gains):
     return [0, *sizes[1:], math.inf][losses.index(min(losses))]
 
 
-# The file
-
-
-def cpu_model():
-    """Name of the processor's model."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                key, _, value = line.partition(":")
-                if key.strip() == "model name":
-                    return value.strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _folder():
-    """The cache folder. Raises RuntimeError if the user has no home."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification has relative paths ignored.
-    root = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
-    return root / "sklearn_ternary"
-
-
-def default_path():
-    """Where the calibration of this machine and version is looked for."""
-    model = sha256(cpu_model().encode()).hexdigest()[:12]
-    return _folder() / f"calibration-{__version__}-{model}.json"
-
-
 def _size_text(size):
     return "never" if size is None else f"{size:,}"
-
-
-def _crossover_rows(crossovers):
-    return [
-        {
-            "operation": operation,
-            "dtype": dtype,
-            **{k: None if v == math.inf else v for k, v in asdict(crossover).items()},
-        }
-        for (operation, dtype), crossover in crossovers.items()
-    ]
-
-
-def _write(calibration, path):
-    from sklearn_ternary.persistence._atomic import atomic_file
-
-    content = {
-        "format": FORMAT,
-        "cpu": calibration.cpu,
-        "version": calibration.version,
-        "crossovers": _crossover_rows(calibration.crossovers),
-    }
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with atomic_file(path) as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(json.dumps(content, indent=1).encode())
-
-
-def _load_table():
-    """Read the user's file, if there is one, and make it the table in use."""
-    table, problem = {}, None
-    try:
-        path = folder = _folder()
-        if folder.is_dir():
-            path = default_path()
-            table = read_calibration(path)
-    except FileNotFoundError:
-        pass  # nothing saved
-    except RuntimeError:
-        pass  # no home, so nothing saved
-    except (OSError, ValueError) as error:
-        problem = f"the calibration {path} is ignored ({error}); {_REMEDY}"
-    in_use = _loaded.setdefault("table", table)
-    # Of the threads that come here together one warns.
-    if problem and in_use is table:
-        warnings.warn(problem, RuntimeWarning, stacklevel=4)
-    return in_use
-
-
-_REMEDY = "remove it, or write a new one with calibrate(save=True)"
-_TOP_KEYS = {"format", "cpu", "version", "crossovers"}
-_ROW_KEYS = {"operation", "dtype", "min_size_cpu", "min_size_threads"}
-
-
-def read_calibration(path):
-    """Read a file of `calibrate` as ``{(operation, dtype.char): Crossover}``.
-
-    Raises
-    ------
-    FileNotFoundError, OSError
-        If it cannot be read.
-    ValueError
-        If it is not a file of this machine and version, or malformed. The file
-        is not trusted: at most 64 KiB are read, and every value is checked.
-    """
-    content = _parse(_read_bytes(path))
-    _check(isinstance(content, dict) and content.keys() == _TOP_KEYS, "keys")
-    _check(content["format"] == FORMAT, "format")
-    for key, here in (("cpu", cpu_model()), ("version", __version__)):
-        if content[key] != here:
-            raise ValueError(f"{key} is {content[key]!r:.100}, not {here!r}")
-    _check(isinstance(content["crossovers"], list), "crossovers")
-    table = {}
-    for row in content["crossovers"]:
-        _check(isinstance(row, dict) and row.keys() == _ROW_KEYS, "crossovers: keys")
-        operation = row["operation"]
-        _check(isinstance(operation, str) and operation in _OPERATIONS, "operation")
-        _check(row["dtype"] in _OPERATIONS[operation].dtypes, "dtype")
-        key = (operation, np.dtype(row["dtype"]).char)
-        _check(key not in table, "crossovers: duplicate")
-        table[key] = Crossover(
-            _size(row, "min_size_cpu"), _size(row, "min_size_threads")
-        )
-    return table
-
-
-def _check(condition, field):
-    if not condition:
-        raise ValueError(f"malformed: {field}")
-
-
-def _size(row, key):
-    size = row[key]
-    if size is None:
-        return math.inf
-    _check(type(size) is int and 0 <= size <= MAX_SIZE, key)
-    return size
-
-
-def _read_bytes(path):
-    # A FIFO in its place must not block.
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(fd, "rb") as file:
-        _check(stat.S_ISREG(os.fstat(fd).st_mode), "not a regular file")
-        data = file.read(MAX_FILE_BYTES + 1)
-    _check(len(data) <= MAX_FILE_BYTES, f"more than {MAX_FILE_BYTES} bytes")
-    return data
-
-
-def _parse(data):
-    try:
-        return json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_constant=lambda name: _check(False, name),
-        )
-    except RecursionError:
-        raise ValueError("malformed: nested too deeply") from None
-
-
-def _unique(pairs):
-    row = dict(pairs)
-    _check(len(row) == len(pairs), "duplicate key")
-    return row

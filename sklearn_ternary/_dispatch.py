@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sklearn_ternary._calibration import find_crossover
 from sklearn_ternary._config import choose_isa, current_config
+from sklearn_ternary._crossovers import find_crossover
 from sklearn_ternary._measurements import record
 from sklearn_ternary.exceptions import BackendFallbackWarning
 

@@ -16,4 +16,3 @@ __all__ = [
 def wants_dataframe(estimator):
     """Whether `set_output` asks `estimator` for something else than arrays."""
     return _get_output_config("transform", estimator)["dense"] != "default"
-

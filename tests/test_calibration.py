@@ -14,17 +14,16 @@ import numpy as np
 import pytest
 
 import sklearn_ternary
-from sklearn_ternary import _calibration
-from sklearn_ternary._calibration import (
+from sklearn_ternary import _crossovers
+from sklearn_ternary._calibration import Timing, arguments, calibrate, derive_crossover
+from sklearn_ternary._crossovers import (
     DEFAULT_CROSSOVER,
-    Calibration,
+    OPERATIONS,
     Crossover,
-    Timing,
-    calibrate,
     default_path,
-    derive_crossover,
     find_crossover,
-    read_calibration,
+    read_crossovers,
+    write_crossovers,
 )
 
 F4 = np.dtype("f4")
@@ -39,7 +38,7 @@ needs_kernels = pytest.mark.skipif(
 def cache(monkeypatch, tmp_path):
     """A cache folder of its own, and nothing looked up yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(_calibration, "_loaded", {})
+    monkeypatch.setattr(_crossovers, "_loaded", {})
     return tmp_path / "sklearn_ternary"
 
 
@@ -79,15 +78,12 @@ CROSSOVERS = {
 
 
 def write(path, crossovers=CROSSOVERS):
-    calibration = Calibration(
-        _calibration.cpu_model(), sklearn_ternary.__version__, "avx2", 2, (), crossovers
-    )
-    _calibration._write(calibration, path)
+    write_crossovers(crossovers, path)
     return path
 
 
 def test_round_trip(tmp_path):
-    assert read_calibration(write(tmp_path / "file")) == {
+    assert read_crossovers(write(tmp_path / "file")) == {
         ("group_scale", "f"): Crossover(7, 70_000),
         ("pack", "b"): Crossover(math.inf, math.inf),
     }
@@ -132,8 +128,8 @@ def test_cache_folder_without_xdg(monkeypatch, tmp_path, value):
 
 def content():
     return {
-        "format": _calibration.FORMAT,
-        "cpu": _calibration.cpu_model(),
+        "format": _crossovers.FORMAT,
+        "cpu": _crossovers.cpu_model(),
         "version": sklearn_ternary.__version__,
         "crossovers": [row()],
     }
@@ -176,7 +172,7 @@ MALFORMED = {
     "additional key": changed(extra=1),
     "duplicate key": changed().replace(b'"format"', b'"format": 0, "format"', 1),
     "format": changed(format="another 1"),
-    "newer format": changed(format=_calibration.FORMAT.replace("1", "2")),
+    "newer format": changed(format=_crossovers.FORMAT.replace("1", "2")),
     "cpu": changed(cpu="Another processor"),
     "cpu type": changed(cpu=None),
     "version": changed(version="99"),
@@ -218,14 +214,14 @@ def test_malformed_file_is_ignored_with_a_warning(cache, name):
     default_path().write_bytes(MALFORMED[name])
     assert_ignored_with_one_warning()
     with pytest.raises(ValueError):
-        read_calibration(default_path())
+        read_crossovers(default_path())
 
 
 def test_the_base_of_the_malformed_files_is_sound(tmp_path):
     path = tmp_path / "file"
     # As large as allowed.
     path.write_bytes(changed() + b" " * (64 * 1024 - len(changed())))
-    assert read_calibration(path) == {("pack", "b"): Crossover(0, math.inf)}
+    assert read_crossovers(path) == {("pack", "b"): Crossover(0, math.inf)}
 
 
 def test_no_truncation_is_read(tmp_path):
@@ -234,7 +230,7 @@ def test_no_truncation_is_read(tmp_path):
     for n in range(len(whole)):
         path.write_bytes(whole[:n])
         with pytest.raises(ValueError):
-            read_calibration(path)
+            read_crossovers(path)
 
 
 def test_changed_bytes_are_read_or_refused(tmp_path):
@@ -248,7 +244,7 @@ def test_changed_bytes_are_read_or_refused(tmp_path):
             damaged[place] = rng.integers(0, 256)
         path.write_bytes(damaged)
         try:
-            table = read_calibration(path)
+            table = read_crossovers(path)
         except ValueError:
             n_refused += 1
         else:
@@ -386,14 +382,11 @@ def test_measured_dtypes_are_those_dispatch_asks_for(monkeypatch):
         return DEFAULT_CROSSOVER
 
     monkeypatch.setattr(_dispatch, "find_crossover", find)
-    for name, operation in _calibration._OPERATIONS.items():
-        for dtype in operation.dtypes:
-            args = operation.arguments(_calibration._data(dtype, 512))
-            getattr(_dispatch, name)(*args)
+    for name, dtypes in OPERATIONS.items():
+        for dtype in dtypes:
+            getattr(_dispatch, name)(*arguments(name, dtype, 512))
     assert asked == {
-        (name, dtype)
-        for name, operation in _calibration._OPERATIONS.items()
-        for dtype in operation.dtypes
+        (name, dtype) for name, dtypes in OPERATIONS.items() for dtype in dtypes
     }
 
 
@@ -420,7 +413,7 @@ def test_saved_elsewhere_it_is_not_used(cache, tmp_path):
     )
     assert calibration.path == path
     assert not cache.exists()
-    assert list(read_calibration(path)) == [("pack", "b")]
+    assert list(read_crossovers(path)) == [("pack", "b")]
 
 
 @needs_kernels
@@ -450,7 +443,7 @@ def fail():
     raise RuntimeError("no home")
 pathlib.Path.home = fail
 import numpy as np
-from sklearn_ternary._calibration import DEFAULT_CROSSOVER, find_crossover
+from sklearn_ternary._crossovers import DEFAULT_CROSSOVER, find_crossover
 assert find_crossover("pack", np.dtype("i1")) is DEFAULT_CROSSOVER
 """
     environment = {k: v for k, v in os.environ.items() if k != "XDG_CACHE_HOME"}

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from sklearn_ternary import _dispatch, _measurements, _reference
-from sklearn_ternary._calibration import Crossover
 from sklearn_ternary._config import config_context, effective_config
+from sklearn_ternary._crossovers import Crossover
 from sklearn_ternary._measurements import dispatch_report
 from sklearn_ternary.exceptions import BackendFallbackWarning
 

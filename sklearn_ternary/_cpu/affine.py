@@ -5,9 +5,7 @@ import numpy as np
 from sklearn_ternary._kernels import _affine
 
 
-def affine_codes(
-    X, scale, zero_point, group_size, lowest, highest, *, n_threads, isa
-):
+def affine_codes(X, scale, zero_point, group_size, lowest, highest, *, n_threads, isa):
     """Codes, int8; one build of this loop serves every `isa`."""
     codes = np.empty(X.shape, dtype=np.int8)
     _affine.affine_codes(

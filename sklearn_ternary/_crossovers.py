@@ -1,0 +1,230 @@
+"""Crossovers: from which size on a backend, or more than one thread, pays.
+
+Shipped defaults, and the file in the user's cache folder that replaces them on
+the machine where `calibrate` wrote it.
+"""
+
+import json
+import math
+import os
+import platform
+import stat
+import warnings
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from sklearn_ternary import __version__
+from sklearn_ternary.persistence._atomic import atomic_file
+
+MAX_FILE_BYTES = 64 * 1024
+MAX_SIZE = 2**62  # larger sizes in a file are an error, "never" is null
+FORMAT = "sklearn-ternary calibration 1"
+
+_FLOATS = ("float32", "float64")
+# The operations of `_dispatch`, and the dtypes that each is told apart by.
+OPERATIONS = {
+    "group_scale": _FLOATS,
+    "column_abs_sum": _FLOATS,
+    "column_abs_max": _FLOATS,
+    "quantize_codes": _FLOATS,
+    "quantize_pack": _FLOATS,
+    "quantize_values": _FLOATS,
+    "code_values": _FLOATS,
+    "pack": ("int8",),
+    "unpack": ("uint8",),
+    "unpack_values": _FLOATS,
+    "count_codes": ("uint8",),
+    "find_invalid": ("uint8",),
+    "find_nonfinite": _FLOATS,
+    "affine_codes": _FLOATS,
+    "affine_values": _FLOATS,
+}
+
+
+@dataclass(frozen=True)
+class Crossover:
+    """From how many values on something pays; infinity means never.
+
+    Parameters
+    ----------
+    min_size_cpu : int or inf
+        The ``cpu`` backend, over ``numpy``.
+    min_size_threads : int or inf
+        All threads, over one.
+    """
+
+    min_size_cpu: float
+    min_size_threads: float
+
+
+DEFAULT_CROSSOVER = Crossover(min_size_cpu=0, min_size_threads=131_072)
+
+# "table": {(operation, dtype.char): Crossover}, once it was looked for.
+_loaded = {}
+
+
+def find_crossover(operation, dtype):
+    """The `Crossover` of an operation: the user's calibration or the default."""
+    table = _loaded.get("table")
+    if table is None:
+        table = _load_table()
+    return table.get((operation, dtype.char), DEFAULT_CROSSOVER)
+
+
+def cpu_model():
+    """Name of the processor's model."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                key, _, value = line.partition(":")
+                if key.strip() == "model name":
+                    return value.strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _folder():
+    """The cache folder. Raises RuntimeError if the user has no home."""
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification has relative paths ignored.
+    root = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
+    return root / "sklearn_ternary"
+
+
+def default_path():
+    """Where the calibration of this machine and version is looked for."""
+    model = sha256(cpu_model().encode()).hexdigest()[:12]
+    return _folder() / f"calibration-{__version__}-{model}.json"
+
+
+def crossover_rows(crossovers):
+    """JSON-able rows of ``{(operation, dtype name): Crossover}``."""
+    return [
+        {
+            "operation": operation,
+            "dtype": dtype,
+            **{k: None if v == math.inf else v for k, v in asdict(crossover).items()},
+        }
+        for (operation, dtype), crossover in crossovers.items()
+    ]
+
+
+def write_crossovers(crossovers, path):
+    """Write a file that `read_crossovers` reads, atomically."""
+    content = {
+        "format": FORMAT,
+        "cpu": cpu_model(),
+        "version": __version__,
+        "crossovers": crossover_rows(crossovers),
+    }
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with atomic_file(path) as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(json.dumps(content, indent=1).encode())
+
+
+def forget():
+    """Have the user's file looked for anew."""
+    _loaded.clear()
+
+
+def _load_table():
+    """Read the user's file, if there is one, and make it the table in use."""
+    table, problem = {}, None
+    try:
+        path = folder = _folder()
+        if folder.is_dir():
+            path = default_path()
+            table = read_crossovers(path)
+    except FileNotFoundError:
+        pass  # nothing saved
+    except RuntimeError:
+        pass  # no home, so nothing saved
+    except (OSError, ValueError) as error:
+        problem = f"the calibration {path} is ignored ({error}); {_REMEDY}"
+    in_use = _loaded.setdefault("table", table)
+    # Of the threads that come here together one warns.
+    if problem and in_use is table:
+        warnings.warn(problem, RuntimeWarning, stacklevel=4)
+    return in_use
+
+
+_REMEDY = "remove it, or write a new one with calibrate(save=True)"
+_TOP_KEYS = {"format", "cpu", "version", "crossovers"}
+_ROW_KEYS = {"operation", "dtype", "min_size_cpu", "min_size_threads"}
+
+
+def read_crossovers(path):
+    """Read a file of `calibrate` as ``{(operation, dtype.char): Crossover}``.
+
+    Raises
+    ------
+    FileNotFoundError, OSError
+        If it cannot be read.
+    ValueError
+        If it is not a file of this machine and version, or malformed. The file
+        is not trusted: at most 64 KiB are read, and every value is checked.
+    """
+    content = _parse(_read_bytes(path))
+    _check(isinstance(content, dict) and content.keys() == _TOP_KEYS, "keys")
+    _check(content["format"] == FORMAT, "format")
+    for key, here in (("cpu", cpu_model()), ("version", __version__)):
+        if content[key] != here:
+            raise ValueError(f"{key} is {content[key]!r:.100}, not {here!r}")
+    _check(isinstance(content["crossovers"], list), "crossovers")
+    table = {}
+    for row in content["crossovers"]:
+        _check(isinstance(row, dict) and row.keys() == _ROW_KEYS, "crossovers: keys")
+        operation = row["operation"]
+        _check(isinstance(operation, str) and operation in OPERATIONS, "operation")
+        _check(row["dtype"] in OPERATIONS[operation], "dtype")
+        key = (operation, np.dtype(row["dtype"]).char)
+        _check(key not in table, "crossovers: duplicate")
+        table[key] = Crossover(
+            _size(row, "min_size_cpu"), _size(row, "min_size_threads")
+        )
+    return table
+
+
+def _check(condition, field):
+    if not condition:
+        raise ValueError(f"malformed: {field}")
+
+
+def _size(row, key):
+    size = row[key]
+    if size is None:
+        return math.inf
+    _check(type(size) is int and 0 <= size <= MAX_SIZE, key)
+    return size
+
+
+def _read_bytes(path):
+    # A FIFO in its place must not block.
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(fd, "rb") as file:
+        _check(stat.S_ISREG(os.fstat(fd).st_mode), "not a regular file")
+        data = file.read(MAX_FILE_BYTES + 1)
+    _check(len(data) <= MAX_FILE_BYTES, f"more than {MAX_FILE_BYTES} bytes")
+    return data
+
+
+def _parse(data):
+    try:
+        return json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=lambda name: _check(False, name),
+        )
+    except RecursionError:
+        raise ValueError("malformed: nested too deeply") from None
+
+
+def _unique(pairs):
+    row = dict(pairs)
+    _check(len(row) == len(pairs), "duplicate key")
+    return row
