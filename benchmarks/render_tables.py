@@ -82,7 +82,7 @@ def _quantize_table(data, wanted):
     )
     rows = [
         (
-            _QUANTIZE_ROWS[row["operation"]],
+            _QUANTIZE_ROWS[row["operation"]] + _against_absmean(row),
             row["isa"] or "",
             _values(row["size"]),
             str(row["n_threads"]),
@@ -117,6 +117,12 @@ _QUANTIZE_ROWS = {
     "quantize absmean": "`absmean`, to 2 bits",
     "quantize mse": "`mse`, to 2 bits",
 }
+
+
+def _against_absmean(row):
+    if "vs_absmean" not in row:
+        return ""
+    return f", {_times(row, 'vs_absmean')}{NO_BREAK}`absmean`"
 
 
 def unpack():

@@ -15,7 +15,7 @@ def run_python(tmp_path):
 
     def run(code, *args, timeout=120, env=None):
         done = subprocess.run(
-            [sys.executable, "-c", code, *args],
+            [sys.executable, "-P", "-c", code, *args],
             cwd=tmp_path,
             capture_output=True,
             text=True,

@@ -448,7 +448,7 @@ assert find_crossover("pack", np.dtype("i1")) is DEFAULT_CROSSOVER
 """
     environment = {k: v for k, v in os.environ.items() if k != "XDG_CACHE_HOME"}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
+        [sys.executable, "-P", "-W", "error", "-c", code],
         env=environment,
         capture_output=True,
         text=True,

@@ -44,7 +44,7 @@ def invoke(*args, code=0):
 
 def shell(*args, **options):
     return subprocess.run(
-        [sys.executable, "-m", "sklearn_ternary", *map(str, args)],
+        [sys.executable, "-P", "-m", "sklearn_ternary", *map(str, args)],
         capture_output=True,
         timeout=120,
         **options,
@@ -512,7 +512,7 @@ def test_ctrl_c_is_130_and_leaves_nothing(folder, monkeypatch):
 
 def test_a_real_ctrl_c(folder):
     process = subprocess.Popen(
-        [sys.executable, "-m", "sklearn_ternary", "quantize", "-", "-o", "-"],
+        [sys.executable, "-P", "-m", "sklearn_ternary", "quantize", "-", "-o", "-"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -531,7 +531,7 @@ def test_a_closed_pipe_ends_quietly(folder):
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", "sklearn_ternary", "inspect", "m.npz"],
+        [sys.executable, "-P", "-m", "sklearn_ternary", "inspect", "m.npz"],
         stdout=writing,
         stderr=subprocess.PIPE,
         timeout=120,

@@ -65,7 +65,9 @@ def test_definition_by_hand():
     ]
     assert _reference.pack(codes, "t2").tolist() == [t2]
     assert _reference.pack(codes, "t5").tolist() == [t5]
-    fields = [sum((d + 1) * 5**i for i, d in enumerate(digits[j : j + 3])) for j in (0, 3)]
+    fields = [
+        sum((d + 1) * 5**i for i, d in enumerate(digits[j : j + 3])) for j in (0, 3)
+    ]
     word = sum(f << 7 * j for j, f in enumerate([*fields, *[62] * 6]))
     assert _reference.pack(codes, "q3").tobytes() == word.to_bytes(7, "little")
     i4 = [(c0 + 8) | (c1 + 8) << 4 for c0, c1 in codes.reshape(3, 2).tolist()]

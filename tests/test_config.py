@@ -224,7 +224,7 @@ def run(code, **environment):
     """Run Python code with only these of our variables, and return what it says."""
     ours = {k: v for k, v in os.environ.items() if k not in VARIABLES.values()}
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-P", "-c", code],
         env=ours | environment,
         capture_output=True,
         text=True,

@@ -70,7 +70,7 @@ def backends():
 @pytest.mark.parametrize("backend", list(backends()))
 def test_denormals_survive_import_and_use(backend):
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.replace("BACKEND", repr(backend))],
+        [sys.executable, "-P", "-c", SCRIPT.replace("BACKEND", repr(backend))],
         capture_output=True,
         text=True,
         timeout=120,

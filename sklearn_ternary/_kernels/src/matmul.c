@@ -1,0 +1,119 @@
+#include "matmul.h"
+
+#include <string.h>
+
+#include "cpu_features.h"
+
+extern const stern_matmul stern_matmul_generic;
+#ifdef STERN_BUILT_AVX2
+extern const stern_matmul stern_matmul_avx2;
+#endif
+#ifdef STERN_BUILT_AVXVNNI
+extern const stern_matmul stern_matmul_avxvnni;
+#endif
+#ifdef STERN_BUILT_AVX512
+extern const stern_matmul stern_matmul_avx512;
+#endif
+
+const stern_matmul *stern_matmul_for(int level)
+{
+    switch (level) {
+    case STERN_GENERIC:
+        return &stern_matmul_generic;
+#ifdef STERN_BUILT_AVX2
+    case STERN_AVX2:
+        return &stern_matmul_avx2;
+#endif
+#ifdef STERN_BUILT_AVXVNNI
+    case STERN_MM_AVXVNNI:
+        return &stern_matmul_avxvnni;
+#endif
+#ifdef STERN_BUILT_AVX512
+    case STERN_AVX512:
+        return &stern_matmul_avx512;
+#endif
+    }
+    return NULL;
+}
+
+ptrdiff_t stern_mm_segments(const stern_matrix *m)
+{
+    if (!m->n_blocks)
+        return 0;
+    const ptrdiff_t groups = (m->n_blocks + m->group_blocks - 1) / m->group_blocks;
+    const ptrdiff_t each = (m->group_blocks + STERN_MM_SEGMENT - 1) / STERN_MM_SEGMENT;
+    return groups * each;
+}
+
+/* Digits code + 1 of four codes in four bytes. */
+static inline uint32_t digits(const int8_t *codes)
+{
+    uint32_t d;
+    memcpy(&d, codes, 4);
+    return ((d & 0x03030303u) + 0x01010101u) & 0x03030303u;
+}
+
+static const int powers3[5] = {1, 3, 9, 27, 81};
+
+/* Adds one code to its byte, which holds code 0 in its place. `row` are the bytes
+ * of the row in the first step, `step` bytes before those in the next. */
+static inline void put(uint8_t *row, ptrdiff_t step, int format, ptrdiff_t k, int code)
+{
+    if (format == STERN_MM_T2) {
+        row[k / 16 * step + k % 4] += (uint8_t)(code * (1 << 2 * (k % 16 / 4)));
+    } else {
+        const ptrdiff_t within = k % 80, block = within / 16, field = within % 16 / 4;
+        const ptrdiff_t j = block < 4 ? block : field;
+        row[(k / 80 * 4 + j) * step + k % 4] +=
+            (uint8_t)(code * powers3[block < 4 ? field : 4]);
+    }
+}
+
+static inline uint32_t t2_word(const int8_t *c)
+{
+    return digits(c) | digits(c + 4) << 2 | digits(c + 8) << 4 | digits(c + 12) << 6;
+}
+
+static inline uint32_t t5_word(const int8_t *c, const int8_t *fifth)
+{
+    return digits(c) + 3 * digits(c + 4) + 9 * digits(c + 8) + 27 * digits(c + 12)
+        + 81 * digits(fifth);
+}
+
+void stern_mm_pack(uint8_t *weights, ptrdiff_t n_rows, ptrdiff_t n_blocks, int format,
+                   ptrdiff_t group, const int8_t *codes, ptrdiff_t ldr, ptrdiff_t ldk,
+                   ptrdiff_t rows, ptrdiff_t first, ptrdiff_t n)
+{
+    const ptrdiff_t panel = group / 4, row_groups = (n_rows + 15) / 16;
+    const ptrdiff_t here = row_groups - 4 * panel < 4 ? row_groups - 4 * panel : 4;
+    const ptrdiff_t steps = format == STERN_MM_T2 ? n_blocks : n_blocks / 5 * 4;
+    const ptrdiff_t step = here * 64, unit = format == STERN_MM_T2 ? 16 : 80;
+    uint8_t *block = weights + panel * 4 * steps * 64 + group % 4 * 64;
+    for (ptrdiff_t r = 0; r < rows; ++r) {
+        uint8_t *row = block + 4 * r;
+        const int8_t *c = codes + r * ldr;
+        ptrdiff_t k = 0;
+        for (; k < n && (first + k) % unit; ++k)
+            put(row, step, format, first + k, c[k * ldk]);
+        for (; k + unit <= n; k += unit) {
+            int8_t gathered[80];
+            const int8_t *from = c + k;
+            if (ldk != 1) {
+                for (ptrdiff_t i = 0; i < unit; ++i)
+                    gathered[i] = c[(k + i) * ldk];
+                from = gathered;
+            }
+            if (format == STERN_MM_T2) {
+                const uint32_t word = t2_word(from);
+                memcpy(row + (first + k) / 16 * step, &word, 4);
+            } else {
+                for (int j = 0; j < 4; ++j) {
+                    const uint32_t word = t5_word(from + 16 * j, from + 64 + 4 * j);
+                    memcpy(row + ((first + k) / 80 * 4 + j) * step, &word, 4);
+                }
+            }
+        }
+        for (; k < n; ++k)
+            put(row, step, format, first + k, c[k * ldk]);
+    }
+}

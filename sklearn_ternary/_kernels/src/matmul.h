@@ -1,0 +1,91 @@
+/* Products with a ternary matrix: how it lies in memory while it is multiplied,
+ * and one table of loops per instruction-set level.
+ *
+ * The rows are interleaved by 16. A *block* is 16 rows by 16 consecutive values
+ * in 64 bytes, four bytes a row: bits 2n and 2n+1 of byte b of a row hold
+ * code + 1 of value 4n + b (format T2). In format T5 five blocks lie in 256
+ * bytes: byte b of a row in step j (of 4) is the sum of digit n times 3^n, where
+ * the digits 0..3 are those of block j and digit 4 is field j of block 4.
+ *
+ * A *panel* is 64 rows: for each block along the row (each step, in T5), the
+ * blocks of its four row groups lie one after another; the last panel has as
+ * many row groups as it needs. Along the rows every scale group starts a block
+ * of its own (in T5, a run of five), so that no block has two scales. What pads
+ * is code 0. */
+#ifndef STERN_MATMUL_H
+#define STERN_MATMUL_H
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    STERN_MM_T2 = 0,
+    STERN_MM_T5 = 1,
+    STERN_MM_ROWS = 16,      /* rows of a block */
+    STERN_MM_VALUES = 16,    /* values of a row in a block */
+    STERN_MM_PANEL = 64,     /* rows of a panel */
+    STERN_MM_TOKENS = 12,    /* most rows of activations multiplied at a time */
+    /* Blocks whose int8 sums surely fit 32 bits: 2^22 values, times 2 (a code + 1)
+     * times 128, is 2^30. Longer groups add up 64-bit sums of such segments. */
+    STERN_MM_SEGMENT = 1 << 18,
+    /* Blocks summed in one float: 1920 values. Divides into runs of five. */
+    STERN_MM_RUN = 120,
+};
+
+/* One more level than the rest of the kernels: AVX2 with 256-bit VNNI. */
+enum { STERN_MM_AVXVNNI = 3 };
+
+typedef struct {
+    const uint8_t *weights;
+    ptrdiff_t n_rows, n_columns;
+    ptrdiff_t group_size;    /* columns of a scale group */
+    ptrdiff_t group_blocks;  /* blocks of a full group */
+    ptrdiff_t n_blocks;      /* blocks of a row */
+    ptrdiff_t scale_stride;  /* from the scales of one group to the next */
+    int format;
+} stern_matrix;
+
+/* One set of loops over activations of type T. */
+#define STERN_MM_FLOAT_LOOPS(T, f)                                                 \
+    typedef struct {                                                               \
+        int tokens;       /* most rows of activations of a tile */                 \
+        int per_value;    /* entries of a prepared tile for each activation */     \
+        /* Prepares the values of blocks [first, end) of `tokens` rows of x. */    \
+        void (*prepare)(const stern_matrix *m, const T *x, ptrdiff_t ldx,          \
+                        int tokens, ptrdiff_t first, ptrdiff_t end, T *tile);      \
+        /* Adds their products with a panel to y (sets y if first is 0). */        \
+        void (*panel)(const stern_matrix *m, const T *scale, ptrdiff_t panel,      \
+                      ptrdiff_t first, ptrdiff_t end, const T *tile, int tokens,   \
+                      T *y, ptrdiff_t ldy);                                        \
+    } stern_matmul_##f;
+
+STERN_MM_FLOAT_LOOPS(float, f32)
+STERN_MM_FLOAT_LOOPS(double, f64)
+
+typedef struct {
+    /* Quantizes a row to int8 and returns its step. */
+    float (*quantize)(const float *x, ptrdiff_t n, int8_t *q);
+    /* Interleaves `tokens` rows of q for int8_panel, and sums them by segment. */
+    void (*prepare)(const stern_matrix *m, const int8_t *q, ptrdiff_t ldq, int tokens,
+                    int8_t *tile, int32_t *sums);
+    void (*int8_panel)(const stern_matrix *m, const float *scale, ptrdiff_t panel,
+                       const int8_t *tile, const int32_t *sums, const float *step,
+                       int tokens, float *y, ptrdiff_t ldy);
+    stern_matmul_f32 f32;
+    stern_matmul_f64 f64;
+    /* Repeats the multiply-add that bounds the level; returns operations done. */
+    double (*int8_peak)(ptrdiff_t repeats);
+    double (*float_peak)(ptrdiff_t repeats);
+} stern_matmul;
+
+/* NULL where the level was not built. */
+const stern_matmul *stern_matmul_for(int level);
+
+ptrdiff_t stern_mm_segments(const stern_matrix *m);
+
+/* Writes codes into weights that were filled with code 0 (0x55 in T2, 121 in T5):
+ * `n` values from value `first` of the padded rows on, of the rows of row group
+ * `group` among the `n` given. Code of row r, value k is codes[r * ldr + k * ldk]. */
+void stern_mm_pack(uint8_t *weights, ptrdiff_t n_rows, ptrdiff_t n_blocks, int format,
+                   ptrdiff_t group, const int8_t *codes, ptrdiff_t ldr, ptrdiff_t ldk,
+                   ptrdiff_t rows, ptrdiff_t first, ptrdiff_t n);
+#endif
