@@ -26,7 +26,7 @@ class Startup:
 
     def time_process(self, statement):
         """Seconds."""
-        subprocess.run([sys.executable, "-c", statement], check=True)
+        subprocess.run([sys.executable, "-P", "-c", statement], check=True)
 
 
 class CommandLine:
@@ -41,5 +41,5 @@ class CommandLine:
 
     def time_help(self):
         """Seconds."""
-        command = [sys.executable, "-m", "sklearn_ternary", "--help"]
+        command = [sys.executable, "-P", "-m", "sklearn_ternary", "--help"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

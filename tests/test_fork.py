@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 TIME_LIMIT = 30  # seconds for a case
-N_TRIALS = 20
+N_TRIALS = 25
 
 SCRIPT = '''
 import hashlib

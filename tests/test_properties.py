@@ -1,5 +1,7 @@
 """What must hold for every array, tried on many."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,12 @@ from sklearn_ternary.quantization._array import pack_codes
 pytestmark = pytest.mark.properties
 
 SCALES = ["absmean", "twn", "mse", "absmax", "norm"]
-many = settings(max_examples=300, deadline=None, derandomize=True)
+# SKLEARN_TERNARY_TEST_EXAMPLES=10000 is for a long, thorough run.
+many = settings(
+    max_examples=int(os.environ.get("SKLEARN_TERNARY_TEST_EXAMPLES", 300)),
+    deadline=None,
+    derandomize=True,
+)
 shapes = hnp.array_shapes(min_dims=1, max_dims=2, max_side=40)
 
 

@@ -1,0 +1,65 @@
+"""X · Aᵀ for the data that scikit-learn's models take."""
+
+import numpy as np
+from scipy import sparse
+
+from sklearn_ternary import _dispatch
+from sklearn_ternary._layouts import get_layout
+from sklearn_ternary._reference.groups import spread
+from sklearn_ternary.linalg import ternary_matmul
+
+# Unpacked weights that exist at a time while a sparse X is multiplied.
+_PANEL_BYTES = 4 * 2**20
+
+
+def rows_times(X, A, activations):
+    """Multiply samples by packed weights.
+
+    Parameters
+    ----------
+    X : ndarray or sparse of shape (n_samples, n_inputs)
+    A : TernaryArray of shape (n_outputs, n_inputs)
+    activations : {"float32", "int8"}
+
+    Returns
+    -------
+    product : ndarray of shape (n_samples, n_outputs), float32
+    """
+    if not sparse.issparse(X):
+        X = np.asarray(X, dtype=np.float32)
+        return ternary_matmul(X, A.T, activations=activations)
+    if activations != "float32":
+        raise ValueError(
+            f"activations={activations!r} needs a dense X; sparse X has 'float32' only"
+        )
+    return _sparse_times(X.tocsr(), A)
+
+
+def _sparse_times(X, A):
+    """Unpacks the columns of A that X has entries in, a panel at a time."""
+    columns, places = np.unique(X.indices, return_inverse=True)
+    data = X.data.astype(np.float32, copy=False)
+    X = sparse.csr_array((data, places, X.indptr), shape=(X.shape[0], columns.size))
+    result = np.zeros((X.shape[0], A.shape[0]), dtype=np.float32)
+    width = max(_PANEL_BYTES // (4 * max(A.shape[0], 1)), 1)
+    for start in range(0, columns.size, width):
+        stop = min(start + width, columns.size)
+        panel = X if stop - start == columns.size else X[:, start:stop]
+        result += panel @ _columns(A, columns[start:stop])
+    return result
+
+
+def _columns(A, columns):
+    """Selected columns of A, unpacked, as the rows of a float32 array."""
+    layout = get_layout(A.layout)
+    n_rows, n_units = A.shape[0], columns.size
+    units = A.packed.reshape(n_rows, -1, layout.unit_bytes)
+    units = np.ascontiguousarray(units[:, columns // layout.unit_values])
+    codes = _dispatch.unpack(
+        units.reshape(n_rows, -1), n_units * layout.unit_values, A.layout
+    ).reshape(n_rows, n_units, layout.unit_values)
+    codes = codes[:, np.arange(n_units), columns % layout.unit_values]
+    scale = A.scale / (A.n_levels // 2)
+    if scale.shape[1] > 1:
+        scale = spread(scale, A.shape[1], A.group_size)[:, columns]
+    return np.ascontiguousarray((codes * scale).T, dtype=np.float32)
