@@ -37,7 +37,7 @@ def dataset(seed):
     return X.astype([np.float32, np.float64][seed % 2])
 
 
-@pytest.mark.parametrize("n_threads", [2, 3, 4, 8, 16, 32])
+@pytest.mark.parametrize("n_threads", [2, 3, 8, 32])
 @pytest.mark.parametrize(
     "quantizer",
     [

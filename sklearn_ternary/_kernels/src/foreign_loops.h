@@ -38,7 +38,7 @@ static inline void pack_base3_run(const int8_t *restrict c, uint8_t *restrict ou
             v *= 3;
         /* v 256ths of 243, rounded up: v + 13 v / 243, by a multiplication that is
          * exact for all v < 243. */
-        out[m] = (uint8_t)(v + ((13 * v + 242) * 1079 >> 18));
+        out[m] = (uint8_t)(v + ((13 * v + 242) * 270 >> 16));
     }
 }
 
