@@ -9,9 +9,11 @@ __version__ = "0.1.0.dev0"
 _PUBLIC = {
     "AdaptiveQuantizer": "sklearn_ternary.quantization",
     "AffineQuantizer": "sklearn_ternary.quantization",
+    "ClusteredKMeans": "sklearn_ternary.cluster",
     "TernaryArray": "sklearn_ternary.quantization",
     "TernaryQuantizer": "sklearn_ternary.quantization",
     "calibrate": "sklearn_ternary._calibration",
+    "compress": "sklearn_ternary.compression",
     "config_context": "sklearn_ternary._config",
     "cpu_features": "sklearn_ternary._show_versions",
     "dispatch_report": "sklearn_ternary._measurements",
@@ -23,6 +25,8 @@ _PUBLIC = {
     "ternarize": "sklearn_ternary.quantization",
 }
 _MODULES = (
+    "cluster",
+    "compression",
     "exceptions",
     "linalg",
     "metrics",

@@ -20,6 +20,7 @@ from sklearn_ternary._crossovers import (
     default_path,
     write_crossovers,
 )
+from sklearn_ternary._reference.products import StoredMatrix
 
 DEFAULT_SIZES = tuple(4**k for k in range(4, 11))  # 256 to 1 Mi values
 THREAD_GAIN = 1.1  # threads are used where they save at least a tenth
@@ -205,6 +206,21 @@ _ARGUMENTS = {
     "find_nonfinite": lambda d: (d.X,),
     "affine_codes": lambda d: (d.X, d.scale, d.zero, _N_COLUMNS, -127, 127),
     "affine_values": lambda d: (d.codes, d.scale, d.zero, _N_COLUMNS),
+    "row_tiles": lambda d: (d.X, d.frame),
+    "nearest_centers": lambda d: (d.X, d.centers, d.frame),
+    "update_labels": lambda d: (
+        *(d.X, d.centers, d.frame, None, d.labels, d.bounds),
+        *(d.moves, d.moves),
+    ),
+    "label_distances": lambda d: (d.X, d.centers, d.labels),
+    "move_rows": lambda d: (d.X, None, d.unlabelled, d.labels, *d.cluster_sums),
+    "potentials": lambda d: (d.X, d.frame, None, d.centers[:4], d.closest, None),
+    "lower_closest": lambda d: (d.X, d.frame, None, d.centers[0], d.closest, None),
+    "nearest_centers_csr": lambda d: (*d.csr, d.centers),
+    "label_distances_csr": lambda d: (*d.csr, d.centers, d.labels),
+    "move_rows_csr": lambda d: (*d.csr, None, d.unlabelled, d.labels, *d.cluster_sums),
+    "multiply_float": lambda d: (d.matrix, d.activations),
+    "multiply_int8": lambda d: (d.matrix, d.activations),
 }
 
 
@@ -219,17 +235,47 @@ def _data(dtype, size):
     n_rows = size // _N_COLUMNS
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n_rows, _N_COLUMNS)).astype(floating)
+    packed = rng.integers(0, 243, (n_rows, -(-_N_COLUMNS // 5)), dtype=np.uint8)
+    scale = np.ones((n_rows, 1), dtype=floating)
     return SimpleNamespace(
         X=X,
         half=np.full((n_rows, 1), 0.5, dtype=floating),
-        scale=np.ones((n_rows, 1), dtype=floating),
+        scale=scale,
         zero=np.zeros((n_rows, 1), dtype=floating),
         sums=np.zeros(_N_COLUMNS),
         largest=np.zeros(_N_COLUMNS, dtype=floating),
         codes=rng.integers(-1, 2, X.shape, dtype=np.int8),
-        packed=rng.integers(0, 243, (n_rows, -(-_N_COLUMNS // 5)), dtype=np.uint8),
+        packed=packed,
+        # Sixteen rows of it: a product of such a size counts as `size` values.
+        matrix=StoredMatrix(packed, _N_COLUMNS, "t5", scale, _N_COLUMNS, False),
+        activations=rng.standard_normal((16, _N_COLUMNS)).astype(floating),
         bytes=rng.integers(0, 243, X.shape, dtype=np.uint8),
+        **_clusters(rng, X),
     )
+
+
+def _clusters(rng, X):
+    """Centres, labels and sums of k-means with 16 clusters."""
+    from sklearn_ternary._reference.lloyd import Frame
+
+    n, d, k = *X.shape, 16
+    zeros = np.zeros(d, dtype=X.dtype)
+    indices = np.tile(np.arange(d, dtype=np.int32), n)
+    return {
+        "frame": Frame(zeros, X.dtype.type(1)),
+        "centers": rng.standard_normal((k, d)).astype(X.dtype),
+        "labels": rng.integers(0, k, n, dtype=np.int32),
+        "unlabelled": np.full(n, -1, dtype=np.int32),
+        "closest": np.full(n, np.inf, dtype=X.dtype),
+        "bounds": np.tile(X.dtype.type([np.inf, 0]), (n, 1)),
+        "moves": np.full(k, np.inf, dtype=X.dtype),
+        "cluster_sums": (
+            np.zeros((1, k, d)),
+            np.zeros((1, k)),
+            np.zeros((1, k), dtype=np.int64),
+        ),
+        "csr": (X.ravel(), indices, np.arange(0, X.size + 1, d, dtype=np.int32)),
+    }
 
 
 def _measure(operations, sizes, verbose):

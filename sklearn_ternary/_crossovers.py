@@ -41,6 +41,18 @@ OPERATIONS = {
     "find_nonfinite": _FLOATS,
     "affine_codes": _FLOATS,
     "affine_values": _FLOATS,
+    "multiply_float": _FLOATS,
+    "multiply_int8": ("float32",),
+    "row_tiles": _FLOATS,
+    "nearest_centers": _FLOATS,
+    "update_labels": _FLOATS,
+    "label_distances": _FLOATS,
+    "move_rows": _FLOATS,
+    "potentials": _FLOATS,
+    "lower_closest": _FLOATS,
+    "nearest_centers_csr": _FLOATS,
+    "label_distances_csr": _FLOATS,
+    "move_rows_csr": _FLOATS,
 }
 
 

@@ -116,6 +116,105 @@ def affine_values(codes, scale, zero_point, group_size, *, config=None):
     return _run("affine_values", codes.size, scale.dtype, args, config)
 
 
+def multiply_float(matrix, X, *, config=None):
+    """Rows of floats times a `StoredMatrix`."""
+    args = matrix, _ready(X)
+    return _run("multiply_float", _product_size(matrix, X), X.dtype, args, config)
+
+
+def multiply_int8(matrix, X, *, config=None):
+    """The same for float32 rows that are rounded to 8 bits first."""
+    args = matrix, _ready(X)
+    return _run("multiply_int8", _product_size(matrix, X), X.dtype, args, config)
+
+
+def _product_size(matrix, X):
+    """Values elsewhere take about as long as 16 multiplications and additions."""
+    return len(X) * len(matrix.packed) * matrix.n_values // 16
+
+
+# k-means. Rows and frame are `_ready`, the estimator made them; the work of a step
+# with k centres counts as k / 16 values each.
+
+
+def row_tiles(X, frame, *, config=None):
+    """Rows in the frame, transposed in tiles."""
+    return _run("row_tiles", X.size, X.dtype, (X, frame), config)
+
+
+def nearest_centers(X, centers, frame, tiles=None, *, config=None):
+    """Label of each row."""
+    args = X, _ready(centers), frame, tiles
+    return _run("nearest_centers", _steps(X.size, centers), X.dtype, args, config)
+
+
+def update_labels(
+    X, centers, frame, tiles, labels, bounds, moved, others, *, config=None
+):
+    """Find the labels of the rows anew where bounds leave them open."""
+    args = X, _ready(centers), frame, tiles, labels, bounds, moved, others
+    _run("update_labels", _steps(X.size, centers), X.dtype, args, config)
+
+
+def label_distances(X, centers, labels, *, config=None):
+    """Squared distance of each row to the centre of its label."""
+    args = X, _ready(centers), labels
+    return _run("label_distances", X.size, X.dtype, args, config)
+
+
+def move_rows(X, weight, old_labels, labels, sums, totals, counts, *, config=None):
+    """Move rows between clusters, in their sums."""
+    args = X, weight, old_labels, labels, sums, totals, counts
+    _run("move_rows", X.size, X.dtype, args, config)
+
+
+def potentials(X, frame, tiles, candidates, closest, weight, *, config=None):
+    """Partial sums of the potential with each candidate as a further centre."""
+    args = X, frame, tiles, candidates, closest, weight
+    return _run("potentials", X.size, X.dtype, args, config)
+
+
+def lower_closest(X, frame, tiles, candidate, closest, weight, *, config=None):
+    """Make a candidate a centre."""
+    args = X, frame, tiles, candidate, closest, weight
+    return _run("lower_closest", X.size, X.dtype, args, config)
+
+
+def nearest_centers_csr(data, indices, indptr, centers, *, config=None):
+    """Label of each sparse row."""
+    args = data, indices, indptr, _ready(centers)
+    size = _steps(data.size, centers)
+    return _run("nearest_centers_csr", size, data.dtype, args, config)
+
+
+def label_distances_csr(data, indices, indptr, centers, labels, *, config=None):
+    """Squared distance of each sparse row to the centre of its label."""
+    args = data, indices, indptr, _ready(centers), labels
+    return _run("label_distances_csr", data.size, data.dtype, args, config)
+
+
+def move_rows_csr(
+    data,
+    indices,
+    indptr,
+    weight,
+    old_labels,
+    labels,
+    sums,
+    totals,
+    counts,
+    *,
+    config=None,
+):
+    """Move sparse rows between clusters, in their sums."""
+    args = data, indices, indptr, weight, old_labels, labels, sums, totals, counts
+    _run("move_rows_csr", data.size, data.dtype, args, config)
+
+
+def _steps(size, centers):
+    return size * len(centers) // 16
+
+
 class Choice(NamedTuple):
     """Where an operation runs; `n_threads` and `isa` are None but for ``cpu``."""
 

@@ -56,8 +56,49 @@ LAYOUTS = {
         ),
         Layout("i4", 15, 2, 1, "code + 8 of value 2b + i in bits 4i .. 4i+3 of byte b"),
         Layout("i8", 255, 1, 1, "the code itself, as int8"),
+        # Those of other programs; their scales are kept apart, as ours are.
+        Layout(
+            "tq1_0",
+            3,
+            256,
+            52,
+            "ggml's TQ1_0, without its scale: byte = ceil(256 / 243 of the sum of "
+            "(code + 1) * 3**(4 - i)) of values 32i + m, then 16i + m, then 4i + m",
+        ),
+        Layout(
+            "tq2_0",
+            3,
+            256,
+            64,
+            "ggml's TQ2_0, without its scale: code + 1 of value 128h + 32i + m in "
+            "bits 2i, 2i+1 of byte 32h + m",
+        ),
+        Layout(
+            "i2_s_x86",
+            3,
+            128,
+            32,
+            "bitnet.cpp's I2_S on x86: code + 1 of value 32i + m in bits 6-2i, 7-2i "
+            "of byte m",
+        ),
+        Layout(
+            "i2_s_arm",
+            3,
+            64,
+            16,
+            "bitnet.cpp's I2_S on Arm: code + 1 of value 16i + m in bits 6-2i, 7-2i "
+            "of byte m",
+        ),
     )
 }
+
+# Known, and refused.
+_LUT_REASON = (
+    "its bytes interleave rows in tiles whose sizes are chosen for each matrix shape "
+    "when bitnet.cpp is built, and files do not name them. Convert the model to I2_S "
+    "(layouts 'i2_s_x86', 'i2_s_arm') or to TQ1_0 or TQ2_0 ('tq1_0', 'tq2_0')"
+)
+_REFUSED = {"tl1": _LUT_REASON, "tl2": _LUT_REASON}
 
 # The densest layout of each number of levels.
 DENSEST = {3: "t5", 5: "q3", 15: "i4", 255: "i8"}
@@ -69,8 +110,11 @@ def get_layout(name, n_levels=None):
     Raises
     ------
     ValueError
-        If there is no such layout, or it does not store `n_levels` levels.
+        If there is no such layout, or it does not store `n_levels` levels, or
+        its bytes cannot be known (``"tl1"`` and ``"tl2"`` of bitnet.cpp).
     """
+    if name in _REFUSED:
+        raise ValueError(f"layout={name!r} is not supported: {_REFUSED[name]}")
     allowed = [
         row.name
         for row in LAYOUTS.values()

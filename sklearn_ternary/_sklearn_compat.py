@@ -1,14 +1,23 @@
 """The one place that imports private names of scikit-learn."""
 
 from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import (
+    Interval,
+    Options,
+    StrOptions,
+    validate_params,
+)
 from sklearn.utils._set_output import _get_output_config
+from sklearn.utils.validation import _check_sample_weight, _is_arraylike_not_scalar
 
 __all__ = [
     "Interval",
     "Options",
     "StrOptions",
+    "_check_sample_weight",
     "_fit_context",
+    "_is_arraylike_not_scalar",
+    "validate_params",
     "wants_dataframe",
 ]
 

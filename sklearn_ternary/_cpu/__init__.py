@@ -5,6 +5,18 @@ number of threads `n_threads` and the instruction-set level `isa`.
 """
 
 from sklearn_ternary._cpu.affine import affine_codes, affine_values
+from sklearn_ternary._cpu.lloyd import (
+    label_distances,
+    label_distances_csr,
+    lower_closest,
+    move_rows,
+    move_rows_csr,
+    nearest_centers,
+    nearest_centers_csr,
+    potentials,
+    row_tiles,
+    update_labels,
+)
 from sklearn_ternary._cpu.nonfinite import find_nonfinite
 from sklearn_ternary._cpu.pack import (
     code_values,
@@ -14,6 +26,7 @@ from sklearn_ternary._cpu.pack import (
     unpack,
     unpack_values,
 )
+from sklearn_ternary._cpu.products import multiply_float, multiply_int8
 from sklearn_ternary._cpu.quantize import (
     column_abs_max,
     column_abs_sum,
@@ -33,10 +46,22 @@ __all__ = [
     "find_invalid",
     "find_nonfinite",
     "group_scale",
+    "label_distances",
+    "label_distances_csr",
+    "lower_closest",
+    "move_rows",
+    "move_rows_csr",
+    "multiply_float",
+    "multiply_int8",
+    "nearest_centers",
+    "nearest_centers_csr",
     "pack",
+    "potentials",
     "quantize_codes",
     "quantize_pack",
     "quantize_values",
+    "row_tiles",
     "unpack",
     "unpack_values",
+    "update_labels",
 ]

@@ -5,9 +5,11 @@ import numpy as np
 from sklearn_ternary._kernels import _codec, _quantize
 from sklearn_ternary._kernels._cpu_features import ISA_LEVELS
 from sklearn_ternary._layouts import get_layout
+from sklearn_ternary._reference.pack import step_of
 
 # In the order of `enum stern_layout`.
-LAYOUT_IDS = {name: i for i, name in enumerate(("t2", "t5", "q3", "i4", "i8"))}
+_NAMES = ("t2", "t5", "q3", "i4", "i8", "tq1_0", "tq2_0", "i2_s_x86", "i2_s_arm")
+LAYOUT_IDS = {name: i for i, name in enumerate(_NAMES)}
 
 
 def pack(codes, layout, *, n_threads, isa):
@@ -27,7 +29,7 @@ def unpack(packed, n_values, layout, *, n_threads, isa):
 
 def unpack_values(packed, n_values, layout, scale, group_size, *, n_threads, isa):
     """Values of shape (R, n_values), of the dtype of `scale`."""
-    step = _step(scale, get_layout(layout).n_levels)
+    step = step_of(scale, get_layout(layout).n_levels)
     values = np.empty((packed.shape[0], n_values), dtype=scale.dtype)
     _codec.unpack_values(
         packed,
@@ -45,13 +47,9 @@ def code_values(codes, scale, group_size, n_levels, *, n_threads, isa):
     """Values of codes, of the dtype of `scale`."""
     values = np.empty(codes.shape, dtype=scale.dtype)
     _quantize.code_values(
-        codes, _step(scale, n_levels), group_size, values, ISA_LEVELS[isa], n_threads
+        codes, step_of(scale, n_levels), group_size, values, ISA_LEVELS[isa], n_threads
     )
     return values
-
-
-def _step(scale, n_levels):
-    return scale if n_levels == 3 else scale / scale.dtype.type(n_levels // 2)
 
 
 def count_codes(packed, n_values, layout, *, n_threads, isa):
@@ -72,4 +70,6 @@ def count_codes(packed, n_values, layout, *, n_threads, isa):
 
 def find_invalid(packed, layout, *, n_threads, isa):
     """Index of the first byte or unit (flat) that no codes pack to, or -1."""
-    return _codec.find_invalid(packed, LAYOUT_IDS[layout])
+    first = np.empty(n_threads, dtype=np.int64)
+    _codec.find_invalid(packed, LAYOUT_IDS[layout], first, ISA_LEVELS[isa], n_threads)
+    return next((int(i) for i in first if i >= 0), -1)

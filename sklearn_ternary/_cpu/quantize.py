@@ -6,6 +6,7 @@ from sklearn_ternary._cpu.pack import LAYOUT_IDS
 from sklearn_ternary._kernels import _quantize, _reduce
 from sklearn_ternary._kernels._cpu_features import ISA_LEVELS
 from sklearn_ternary._layouts import get_layout
+from sklearn_ternary._reference.pack import step_of
 
 
 def quantize_codes(X, threshold, group_size, n_levels, *, n_threads, isa):
@@ -36,7 +37,7 @@ def quantize_pack(X, threshold, group_size, n_levels, layout, *, n_threads, isa)
 
 def quantize_values(X, threshold, scale, group_size, n_levels, *, n_threads, isa):
     """X rounded to its levels, of the dtype of X."""
-    step = scale if n_levels == 3 else scale / scale.dtype.type(2)
+    step = step_of(scale, n_levels)
     values = np.empty(X.shape, dtype=X.dtype)
     _quantize.quantize_values(
         X,

@@ -2,15 +2,21 @@
 
 from cython cimport floating
 from cython.parallel cimport prange
-from libc.math cimport rint, rintf
 from libc.stdint cimport int8_t
 
+from sklearn_ternary._kernels._loops cimport (
+    STERN_CHUNK,
+    stern_affine_codes_f32,
+    stern_affine_codes_f64,
+    stern_affine_values_f32,
+    stern_affine_values_f64,
+    stern_f32_for,
+    stern_f64_for,
+)
 
-cdef inline floating rounded(floating x) noexcept nogil:
-    if floating is float:
-        return rintf(x)
-    else:
-        return rint(x)
+
+cdef inline Py_ssize_t n_chunks(Py_ssize_t n_columns) noexcept nogil:
+    return (n_columns + STERN_CHUNK - 1) // STERN_CHUNK
 
 
 def affine_codes(
@@ -21,25 +27,34 @@ def affine_codes(
     int lowest,
     int highest,
     int8_t[:, ::1] codes,               # OUT
+    int isa,
     int n_threads,
 ):
     cdef:
-        Py_ssize_t r, j, g, end, sr, zr
-        floating s, q
-    for r in prange(
-        X.shape[0], nogil=True, schedule="static",
-        num_threads=max(1, min(n_threads, X.shape[0])),
+        Py_ssize_t K = X.shape[1], chunks = n_chunks(K), item, r, start, end
+        Py_ssize_t stride = 0 if scale.shape[0] == 1 else scale.shape[1]
+        Py_ssize_t zero_stride = 0 if zero_point.shape[0] == 1 else zero_point.shape[1]
+        Py_ssize_t items = X.shape[0] * chunks
+    if items == 0:
+        return
+    for item in prange(
+        items, nogil=True, schedule="static", num_threads=min(n_threads, items)
     ):
-        sr = r if scale.shape[0] > 1 else 0
-        zr = r if zero_point.shape[0] > 1 else 0
-        for g in range(scale.shape[1]):
-            s = scale[sr, g]
-            end = min((g + 1) * group_size, X.shape[1])
-            for j in range(g * group_size, end):
-                q = zero_point[zr, g]
-                if s != 0:
-                    q = rounded(X[r, j] / s) + q
-                codes[r, j] = <int8_t>min(max(q, <floating>lowest), <floating>highest)
+        r = item // chunks
+        start = (item - r * chunks) * STERN_CHUNK
+        end = min(start + STERN_CHUNK, K)
+        if floating is float:
+            stern_affine_codes_f32(
+                stern_f32_for(isa), &X[0, 0] + r * K, start, end,
+                &scale[0, 0] + r * stride, &zero_point[0, 0] + r * zero_stride,
+                group_size, lowest, highest, &codes[0, 0] + r * K + start,
+            )
+        else:
+            stern_affine_codes_f64(
+                stern_f64_for(isa), &X[0, 0] + r * K, start, end,
+                &scale[0, 0] + r * stride, &zero_point[0, 0] + r * zero_stride,
+                group_size, lowest, highest, &codes[0, 0] + r * K + start,
+            )
 
 
 def affine_values(
@@ -48,20 +63,31 @@ def affine_values(
     const floating[:, ::1] zero_point,  # IN
     Py_ssize_t group_size,
     floating[:, ::1] values,            # OUT
+    int isa,
     int n_threads,
 ):
     cdef:
-        Py_ssize_t r, j, g, end, sr, zr
-        floating s, z
-    for r in prange(
-        codes.shape[0], nogil=True, schedule="static",
-        num_threads=max(1, min(n_threads, codes.shape[0])),
+        Py_ssize_t K = codes.shape[1], chunks = n_chunks(K), item, r, start, end
+        Py_ssize_t stride = 0 if scale.shape[0] == 1 else scale.shape[1]
+        Py_ssize_t zero_stride = 0 if zero_point.shape[0] == 1 else zero_point.shape[1]
+        Py_ssize_t items = codes.shape[0] * chunks
+    if items == 0:
+        return
+    for item in prange(
+        items, nogil=True, schedule="static", num_threads=min(n_threads, items)
     ):
-        sr = r if scale.shape[0] > 1 else 0
-        zr = r if zero_point.shape[0] > 1 else 0
-        for g in range(scale.shape[1]):
-            s = scale[sr, g]
-            z = zero_point[zr, g]
-            end = min((g + 1) * group_size, codes.shape[1])
-            for j in range(g * group_size, end):
-                values[r, j] = (codes[r, j] - z) * s
+        r = item // chunks
+        start = (item - r * chunks) * STERN_CHUNK
+        end = min(start + STERN_CHUNK, K)
+        if floating is float:
+            stern_affine_values_f32(
+                stern_f32_for(isa), &codes[0, 0] + r * K, start, end,
+                &scale[0, 0] + r * stride, &zero_point[0, 0] + r * zero_stride,
+                group_size, &values[0, 0] + r * K + start,
+            )
+        else:
+            stern_affine_values_f64(
+                stern_f64_for(isa), &codes[0, 0] + r * K, start, end,
+                &scale[0, 0] + r * stride, &zero_point[0, 0] + r * zero_stride,
+                group_size, &values[0, 0] + r * K + start,
+            )

@@ -11,6 +11,7 @@ from sklearn_ternary._kernels._loops cimport (
     stern_f64_for,
     stern_find_invalid,
     stern_packed_bytes,
+    stern_unit_bytes,
     stern_unpack_values_f32,
     stern_unpack_values_f64,
 )
@@ -143,12 +144,25 @@ def count_codes(
 def find_invalid(
     const uint8_t[:, ::1] packed,       # IN
     int layout,
+    int64_t[::1] first,                 # OUT, (parts,)
+    int isa,
+    int n_threads,
 ):
-    if packed.shape[0] * packed.shape[1] == 0:
-        return -1
-    cdef Py_ssize_t found
-    with nogil:
-        found = stern_find_invalid(
-            &packed[0, 0], packed.shape[0] * packed.shape[1], layout
+    """First invalid unit of each of `parts` parts of the units, flat, or -1."""
+    cdef:
+        Py_ssize_t size = stern_unit_bytes(layout), part, start
+        Py_ssize_t units = packed.shape[0] * packed.shape[1] // size
+        Py_ssize_t parts = first.shape[0]
+    if units == 0:
+        first[:] = -1
+        return
+    for part in prange(
+        parts, nogil=True, schedule="static", num_threads=min(n_threads, parts)
+    ):
+        start = units * part // parts
+        first[part] = stern_find_invalid(
+            stern_codec_for(isa), &packed[0, 0] + start * size,
+            (units * (part + 1) // parts - start) * size, layout,
         )
-    return found
+        if first[part] >= 0:
+            first[part] += start

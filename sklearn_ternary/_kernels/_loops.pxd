@@ -46,8 +46,10 @@ cdef extern from "quantize.h" nogil:
         Py_ssize_t (*find_nonfinite)(const double *x, Py_ssize_t n) noexcept nogil
 
     ctypedef struct stern_codec:
-        void (*pack[5])(const int8_t *codes, Py_ssize_t n, uint8_t *out) noexcept nogil
-        void (*unpack[5])(const uint8_t *packed, Py_ssize_t n, int8_t *out) noexcept nogil
+        void (*pack[9])(const int8_t *codes, Py_ssize_t n, uint8_t *out) noexcept nogil
+        void (*unpack[9])(
+            const uint8_t *packed, Py_ssize_t n, int8_t *out
+        ) noexcept nogil
         void (*count)(
             const int8_t *codes, Py_ssize_t n, int half, int64_t *counts
         ) noexcept nogil
@@ -97,6 +99,29 @@ cdef extern from "segments.h" nogil:
         const stern_f64 *, const stern_codec *, const uint8_t *, Py_ssize_t, Py_ssize_t,
         int, const double *, Py_ssize_t, double *
     ) noexcept
+    void stern_affine_codes_f32(
+        const stern_f32 *, const float *, Py_ssize_t, Py_ssize_t, const float *,
+        const float *, Py_ssize_t, int, int, int8_t *
+    ) noexcept
+    void stern_affine_codes_f64(
+        const stern_f64 *, const double *, Py_ssize_t, Py_ssize_t, const double *,
+        const double *, Py_ssize_t, int, int, int8_t *
+    ) noexcept
+    void stern_affine_values_f32(
+        const stern_f32 *, const int8_t *, Py_ssize_t, Py_ssize_t, const float *,
+        const float *, Py_ssize_t, float *
+    ) noexcept
+    void stern_affine_values_f64(
+        const stern_f64 *, const int8_t *, Py_ssize_t, Py_ssize_t, const double *,
+        const double *, Py_ssize_t, double *
+    ) noexcept
+    Py_ssize_t stern_packed_bytes(int layout, Py_ssize_t n) noexcept
+    int stern_unit_bytes(int layout) noexcept
+    Py_ssize_t stern_find_invalid(
+        const stern_codec *, const uint8_t *packed, Py_ssize_t n_bytes, int layout
+    ) noexcept
+
+cdef extern from "scales.h" nogil:
     int stern_narrow_f32(
         const float *, const double *, const int64_t *, float *, float *
     ) noexcept
@@ -109,7 +134,17 @@ cdef extern from "segments.h" nogil:
     double stern_best_threshold_f64(
         const stern_f64 *, double *, Py_ssize_t, double, double, double, int64_t
     ) noexcept
-    Py_ssize_t stern_packed_bytes(int layout, Py_ssize_t n) noexcept
-    Py_ssize_t stern_find_invalid(
-        const uint8_t *packed, Py_ssize_t n_bytes, int layout
+    float stern_group_threshold_f32(
+        const stern_f32 *, const float *, Py_ssize_t, float *
+    ) noexcept
+    double stern_group_threshold_f64(
+        const stern_f64 *, const double *, Py_ssize_t, double *
+    ) noexcept
+    int stern_group_scale_f32(
+        const stern_f32 *, const float *, Py_ssize_t, int, int, float *, float *,
+        float *
+    ) noexcept
+    int stern_group_scale_f64(
+        const stern_f64 *, const double *, Py_ssize_t, int, int, double *, double *,
+        double *
     ) noexcept

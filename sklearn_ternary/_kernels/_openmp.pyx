@@ -2,6 +2,8 @@
 
 import os
 
+from sklearn_ternary._kernels._available_cpus import available_cpus
+
 # A forked child must not open a parallel region of more than one thread: GNU
 # libgomp keeps its parent's dead threads and waits for them for ever.
 _in_forked_child = False
@@ -47,8 +49,5 @@ def effective_n_threads(n_threads=None):
 def _available_cpus():
     global _n_cpus
     if _n_cpus is None:
-        # Here because joblib takes long to import; loky knows container quotas.
-        from joblib.externals.loky import cpu_count
-
-        _n_cpus = cpu_count()
+        _n_cpus = available_cpus()
     return _n_cpus

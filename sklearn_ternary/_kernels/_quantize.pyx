@@ -73,13 +73,16 @@ def quantize_pack(
         Py_ssize_t K = X.shape[1], chunks = n_chunks(K), item, r, start, end
         Py_ssize_t stride = 0 if threshold.shape[0] == 1 else threshold.shape[1]
         Py_ssize_t items = X.shape[0] * chunks, row_bytes = packed.shape[1]
+        Py_ssize_t last = items - 1
+        # What was read last, for the scale, may still be in the cache.
+        bint backwards = X.shape[0] * K * sizeof(floating) < 16 * 1024 * 1024
     if items == 0:
         return
     for item in prange(
         items, nogil=True, schedule="static", num_threads=min(n_threads, items)
     ):
-        r = item // chunks
-        start = (item - r * chunks) * STERN_CHUNK
+        r = (last - item if backwards else item) // chunks
+        start = ((last - item if backwards else item) - r * chunks) * STERN_CHUNK
         end = min(start + STERN_CHUNK, K)
         if floating is float:
             stern_pack_f32(

@@ -16,6 +16,10 @@ from sklearn_ternary._kernels._loops cimport (
     stern_best_threshold_f64,
     stern_f32_for,
     stern_f64_for,
+    stern_group_scale_f32,
+    stern_group_scale_f64,
+    stern_group_threshold_f32,
+    stern_group_threshold_f64,
     stern_narrow_f32,
     stern_narrow_f64,
 )
@@ -126,43 +130,60 @@ def chunk_max(
             )
 
 
-def best_thresholds(
+def group_scale(
     const floating[:, ::1] X,           # IN
     Py_ssize_t group_size,
-    floating[:, ::1] scratch,           # (parts, group_size)
+    int kind,                           # enum stern_scale
+    int n_levels,
+    floating[:, ::1] scratch,           # (parts, group_size; 0 where not needed)
+    floating[:, ::1] scale,             # OUT, (R, G)
     floating[:, ::1] threshold,         # OUT, (R, G)
     int isa,
     int n_threads,
 ):
-    """Best threshold of each group on three levels, for groups that fit scratch."""
+    """Scales, each group by one thread; returns how many may be wrong."""
     cdef:
-        Py_ssize_t K = X.shape[1], G = threshold.shape[1]
-        Py_ssize_t items = X.shape[0] * G, item, part, parts = scratch.shape[0]
-        Py_ssize_t size = scratch.shape[1], n
-        const floating *x = NULL
+        Py_ssize_t K = X.shape[1], G = scale.shape[1], R = X.shape[0], n
+        Py_ssize_t items = R * G, item, part, parts = scratch.shape[0]
+        Py_ssize_t size = scratch.shape[1], doubtful = 0
         floating *v = NULL
-        floating largest
     if items == 0:
-        return
+        return 0
     for part in prange(
         parts, nogil=True, schedule="static", num_threads=min(n_threads, parts)
     ):
-        v = &scratch[0, 0] + part * size
+        v = &scratch[0, 0] + part * size if size else NULL
         for item in range(items * part // parts, items * (part + 1) // parts):
-            x = &X[0, 0] + item // G * K + item % G * group_size
             n = min(group_size, K - item % G * group_size)
             if floating is float:
-                largest = stern_f32_for(isa).abs_max(x, n)
-                n = stern_f32_for(isa).gather(x, n, 0, largest, v, n)
-                (&threshold[0, 0])[item] = stern_best_threshold_f32(
-                    stern_f32_for(isa), v, n, 0, largest, 0, 0
+                doubtful += stern_group_scale_f32(
+                    stern_f32_for(isa),
+                    &X[0, 0] + item // G * K + item % G * group_size, n, kind, n_levels,
+                    v, &scale[0, 0] + item, &threshold[0, 0] + item,
                 )
             else:
-                largest = stern_f64_for(isa).abs_max(x, n)
-                n = stern_f64_for(isa).gather(x, n, 0, largest, v, n)
-                (&threshold[0, 0])[item] = stern_best_threshold_f64(
-                    stern_f64_for(isa), v, n, 0, largest, 0, 0
+                doubtful += stern_group_scale_f64(
+                    stern_f64_for(isa),
+                    &X[0, 0] + item // G * K + item % G * group_size, n, kind, n_levels,
+                    v, &scale[0, 0] + item, &threshold[0, 0] + item,
                 )
+    return doubtful
+
+
+def group_threshold(
+    const floating[::1] x,              # IN
+    floating[::1] scratch,              # as many
+    int isa,
+):
+    """Threshold of least squared error on three levels, of one group."""
+    if floating is float:
+        return stern_group_threshold_f32(
+            stern_f32_for(isa), &x[0], x.shape[0], &scratch[0]
+        )
+    else:
+        return stern_group_threshold_f64(
+            stern_f64_for(isa), &x[0], x.shape[0], &scratch[0]
+        )
 
 
 def best_threshold_within(

@@ -12,6 +12,18 @@ column is ``group_size=1`` and shape (1, K); one for all is shape (1, 1).
 """
 
 from sklearn_ternary._reference.affine import affine_codes, affine_values
+from sklearn_ternary._reference.lloyd import (
+    label_distances,
+    label_distances_csr,
+    lower_closest,
+    move_rows,
+    move_rows_csr,
+    nearest_centers,
+    nearest_centers_csr,
+    potentials,
+    row_tiles,
+    update_labels,
+)
 from sklearn_ternary._reference.nonfinite import find_nonfinite
 from sklearn_ternary._reference.pack import (
     code_values,
@@ -21,6 +33,7 @@ from sklearn_ternary._reference.pack import (
     unpack,
     unpack_values,
 )
+from sklearn_ternary._reference.products import multiply_float, multiply_int8
 from sklearn_ternary._reference.quantize import (
     column_abs_max,
     column_abs_sum,
@@ -40,10 +53,22 @@ __all__ = [
     "find_invalid",
     "find_nonfinite",
     "group_scale",
+    "label_distances",
+    "label_distances_csr",
+    "lower_closest",
+    "move_rows",
+    "move_rows_csr",
+    "multiply_float",
+    "multiply_int8",
+    "nearest_centers",
+    "nearest_centers_csr",
     "pack",
+    "potentials",
     "quantize_codes",
     "quantize_pack",
     "quantize_values",
+    "row_tiles",
     "unpack",
     "unpack_values",
+    "update_labels",
 ]

@@ -13,7 +13,7 @@ def affine_codes(X, scale, zero_point, group_size, lowest, highest):
     """
     s = spread(scale, X.shape[1], group_size)
     z = spread(zero_point, X.shape[1], group_size)
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         steps = np.where(s == 0, 0, np.rint(X / s))
         return np.clip(steps + z, lowest, highest).astype(np.int8)
 
@@ -22,4 +22,5 @@ def affine_values(codes, scale, zero_point, group_size):
     """Values ``(codes - zero_point) * scale``, of the dtype of `scale`."""
     s = spread(scale, codes.shape[1], group_size)
     z = spread(zero_point, codes.shape[1], group_size)
-    return (codes.astype(scale.dtype) - z) * s
+    with np.errstate(over="ignore", under="ignore"):
+        return (codes.astype(scale.dtype) - z) * s

@@ -10,4 +10,5 @@ def n_groups(n_columns, group_size):
 
 def spread(parameter, n_columns, group_size):
     """Repeat a parameter of shape (R or 1, G) to shape (R or 1, n_columns)."""
+    group_size = min(group_size, n_columns or 1)
     return np.repeat(parameter, group_size, axis=1)[:, :n_columns]

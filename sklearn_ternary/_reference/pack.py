@@ -1,12 +1,14 @@
 """Codes to bytes and back: the definition of every layout.
 
-All layouts write numbers in some base, least significant digit first; the
-unused values at the end of a row are code 0.
+Our layouts write numbers in some base, least significant digit first; those of
+other programs are in `foreign_layouts`. The unused values at the end of a row
+are code 0.
 """
 
 import numpy as np
 
 from sklearn_ternary._layouts import get_layout
+from sklearn_ternary._reference import foreign_layouts
 from sklearn_ternary._reference.groups import spread
 
 
@@ -35,8 +37,15 @@ def unpack_values(packed, n_values, layout, scale, group_size):
 
 def code_values(codes, scale, group_size, n_levels):
     """Values of codes: ``codes * (scale / (n_levels // 2))``, dtype of scale."""
-    step = scale / scale.dtype.type(n_levels // 2)
-    return codes * spread(step, codes.shape[1], group_size)
+    step = step_of(scale, n_levels)
+    with np.errstate(under="ignore"):
+        return codes * spread(step, codes.shape[1], group_size)
+
+
+def step_of(scale, n_levels):
+    """Distance of the levels: ``scale / (n_levels // 2)``."""
+    with np.errstate(under="ignore"):
+        return scale / scale.dtype.type(n_levels // 2)
 
 
 def count_codes(packed, n_values, layout):
@@ -90,6 +99,7 @@ _PACK = {
     "q3": _pack_q3,
     "i4": lambda d: _numbers(d + 1, 16, 2).astype(np.uint8),
     "i8": lambda d: (d - 127).astype(np.int8).view(np.uint8),
+    **foreign_layouts.PACK,
 }
 
 _UNPACK = {
@@ -98,6 +108,7 @@ _UNPACK = {
     "q3": lambda p: _digits(_join(_fields(_split(p, 7))), 5, 3),
     "i4": lambda p: _digits(p, 16, 2) - 1,
     "i8": lambda p: p.view(np.int8).astype(np.int64) + 127,
+    **foreign_layouts.UNPACK,
 }
 
 _INVALID = {
@@ -106,4 +117,5 @@ _INVALID = {
     "q3": lambda u: (_fields(u) >= 125).any(axis=-1),
     "i4": lambda u: ((u & 15 == 0) | (u >> 4 == 0)).any(axis=-1),
     "i8": lambda u: (u == 128).any(axis=-1),
+    **foreign_layouts.INVALID,
 }

@@ -57,8 +57,8 @@ def group_scale(X, group_size, scale, n_levels):
                 continue
             e = scaling_exponent(x)
             s, t = _SCALES[scale](np.ldexp(x, -e), n_levels)
-            with np.errstate(under="ignore"):
-                scales[r, g] = np.ldexp(s, e)
+            with np.errstate(under="ignore", over="ignore"):
+                scales[r, g] = _rounded(np.ldexp(s, e), X.dtype)
             thresholds[r, g] = _ldexp_down(t, e)
     return scales, np.where(scales == 0, X.dtype.type(np.inf), thresholds)
 
@@ -70,6 +70,11 @@ def _ldexp_down(t, e):
         if np.ldexp(scaled, -e) > t:
             scaled = np.nextafter(scaled, t.dtype.type(0))
     return scaled
+
+
+def _rounded(x, dtype):
+    """x in `dtype`, at most its largest number: best scales can be beyond it."""
+    return dtype.type(min(x, np.finfo(dtype).max))
 
 
 # Each takes the magnitudes of one group and returns its scale and threshold,
@@ -93,7 +98,7 @@ def _twn(x, n_levels):
 
 
 def _mse(x, n_levels):
-    s = x.dtype.type(_best_scale(x, n_levels))
+    s = _rounded(_best_scale(x, n_levels), x.dtype)
     return s, threshold_of(s, n_levels)
 
 
@@ -104,7 +109,7 @@ def _norm(x, n_levels):
     squares = np.sum(codes.astype(np.int64) ** 2)
     wide = x.astype(np.float64)
     s = np.sqrt(ordered_sum(wide * wide) / squares) * (n_levels // 2) if squares else 0
-    return x.dtype.type(s), threshold
+    return _rounded(s, x.dtype), threshold
 
 
 def _mean_above(x, threshold):
@@ -130,13 +135,28 @@ def _best_scale(x, n_levels):
     # Code c - 1 becomes c where the step reaches x / (c - 1/2).
     steps = (descending[:, None] / (levels - 0.5)).ravel()
     order = np.argsort(-steps, kind="stable")
-    dots = np.cumsum(np.repeat(descending, levels.size)[order])
-    squares = np.cumsum(np.tile(2.0 * levels - 1, descending.size)[order])
-    best = np.argmax(dots * dots / squares)
+    risen = np.repeat(descending, levels.size)[order]
+    weights = np.tile(2.0 * levels - 1, descending.size)[order]
+    best = _summit(risen, weights)
     if n_levels == 3:
         # Summed again over x as it lies, so that the bits can be met.
         return _mean_above(x, descending[best + 1] if best + 1 < len(order) else 0)
-    return dots[best] / squares[best] * (n_levels // 2)
+    # The largest code is given the scale: where no code is 2, halving the step and
+    # doubling the codes changes nothing else.
+    largest_code = (weights[: best + 1].max() + 1) / 2
+    return np.sum(risen[: best + 1]) / np.sum(weights[: best + 1]) * largest_code
+
+
+def _summit(risen, weights):
+    """Where ``cumsum(risen)**2 / cumsum(weights)`` is largest.
+
+    Near its summits the score hardly changes, so that rounding would choose among
+    neighbours; whether the next value raises it is told from the value instead.
+    """
+    dots, squares = np.cumsum(risen), np.cumsum(weights)
+    more, weight, d = risen[1:], weights[1:], dots[:-1]
+    rises = squares[:-1] * (more * (2 * d + more)) > weight * (d * d)
+    return np.argmax(np.where(np.append(rises, False), -1, dots * dots / squares))
 
 
 _SCALES = {

@@ -1,9 +1,23 @@
 """Classes of compressed estimators, made from the original ones."""
 
+import copy
 import functools
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_ternary.compression._job import Options
+from sklearn_ternary.compression._run import run
+
+# What scikit-learn hangs on estimators beside parameters and results: requests for
+# metadata, the container of the output, callbacks.
+CARRIED = (
+    "_metadata_request",
+    "_parent_callback_ctx",
+    "_skl_callbacks",
+    "_sklearn_output_config",
+)
 
 
 class CompressedEstimator:
@@ -18,7 +32,7 @@ class CompressedEstimator:
 
     def __reduce__(self):
         # The class has no name in a module: it is made again from the original.
-        return _new, (self._original_class,), self.__getstate__()
+        return _new, (self._original_class, self._mixin), self.__getstate__()
 
     def __sklearn_clone__(self):
         """Keep the options of the compression, which are no parameters."""
@@ -29,17 +43,16 @@ class CompressedEstimator:
 
     def _refit(self, *args, **kwargs):
         """Fit the original class, then compress with the same options."""
-        from sklearn_ternary.compression._compress import compress_again
-
         original = self._original_class(**self.get_params(deep=False))
-        # Requests for metadata and the container of the output stay set.
-        kept = ("_metadata_request", "_sklearn_output_config")
-        vars(original).update({k: v for k, v in vars(self).items() if k in kept})
+        carried = {k: v for k, v in vars(self).items() if k in CARRIED}
+        vars(original).update(carried)
         original.fit(*args, **kwargs)
         X = args[0] if args else kwargs["X"]
-        compressed = compress_again(original, X, getattr(self, "_compression", None))
+        options = getattr(self, "_compression", Options())
+        X = X if options.calibrate else None
+        compressed = run(original, options, X, self.compress_part)
         vars(self).clear()
-        vars(self).update(vars(compressed))
+        vars(self).update({**vars(compressed), **carried})
         return self
 
 
@@ -58,6 +71,7 @@ class _Absent:
 _ABSENT = ("partial_fit", "densify", "sparsify")
 
 
+@functools.cache
 def compressed_class(original_class, mixin):
     """Return the class of compressed estimators for a class of scikit-learn.
 
@@ -67,13 +81,10 @@ def compressed_class(original_class, mixin):
     mixin : type
         Defines what differs. Its attribute `public_methods` holds functions by
         name that go into the class itself, where scikit-learn's own machinery
-        (`set_output`) looks for them.
+        (`set_output`) looks for them, and its static method `compress_part` is
+        how one of the original class is compressed.
     """
-    return _make(original_class, mixin)
 
-
-@functools.cache
-def _make(original_class, mixin):
     @functools.wraps(original_class.fit)
     def fit(self, *args, **kwargs):
         return self._refit(*args, **kwargs)
@@ -85,6 +96,7 @@ def _make(original_class, mixin):
         ),
         "__module__": __name__,
         "_original_class": original_class,
+        "_mixin": mixin,
         "fit": fit,
         **mixin.public_methods,
     }
@@ -93,10 +105,8 @@ def _make(original_class, mixin):
     return type(name, (mixin, original_class), namespace)
 
 
-def _new(original_class):
-    from sklearn_ternary.compression._compress import mixin_of
-
-    return object.__new__(compressed_class(original_class, mixin_of(original_class)))
+def _new(original_class, mixin):
+    return object.__new__(compressed_class(original_class, mixin))
 
 
 def with_state(cls, state):
@@ -106,17 +116,33 @@ def with_state(cls, state):
     return result
 
 
-def class_name(estimator):
-    """Name of the class of an estimator, of the original one if compressed."""
-    cls = getattr(estimator, "_original_class", None) or type(estimator)
-    return cls.__name__
+def unfitted(estimator, mixin, options):
+    """Return an unfitted compressed estimator with the parameters of another."""
+    state = {**vars(clone(estimator)), "_compression": options}
+    return with_state(compressed_class(type(estimator), mixin), state)
 
 
-def output_dtype(X, dtype):
-    """Type that NumPy gives the product of X and float weights of this type."""
-    return np.result_type(X.dtype, dtype)
+def state_without(estimator, *names):
+    """Copy of what an estimator holds, without the attributes named."""
+    shared = {k: v for k, v in vars(estimator).items() if k == "_skl_callbacks"}
+    names += (*shared, "_parent_callback_ctx")
+    state = {k: v for k, v in vars(estimator).items() if k not in names}
+    return {**copy.deepcopy(state), **shared}
 
 
-def is_estimator(thing):
-    """Whether it is an estimator of scikit-learn, not a word such as "drop"."""
-    return isinstance(thing, BaseEstimator)
+def get_feature_names_out(self, input_features=None):
+    """Names of the outputs, those that the original class gives.
+
+    Parameters
+    ----------
+    input_features : None
+        Ignored.
+
+    Returns
+    -------
+    names : ndarray of shape (n_outputs,), object
+    """
+    check_is_fitted(self, "_n_features_out")
+    prefix = self._original_class.__name__.lower()
+    names = [f"{prefix}{i}" for i in range(self._n_features_out)]
+    return np.asarray(names, dtype=object)

@@ -10,6 +10,10 @@ import numpy as np
 # With more inputs the Gram matrix is not formed, only its diagonal.
 MAX_GRAM = 2048
 MAX_SWEEPS = 20
+# Scales that the descent begins with, as multiples of the scale of the weights;
+# above so many inputs they would take too long.
+MULTIPLES = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
+MAX_STARTS = 512
 
 
 def weighted_codes(W, importance):
@@ -62,16 +66,18 @@ def gain(codes, gram, target):
     return along * scale, scale
 
 
-def descend(codes, gram, target):
+def descend(codes, scale, gram, target):
     """Change one code at a time as long as that brings the outputs closer.
 
     Coordinate descent on ``s² qᵀ G q - 2 s qᵀ t`` over q in {-1, 0, 1}, with the
-    best scale s after each sweep; the value never rises.
+    best scale s after each sweep.
 
     Parameters
     ----------
     codes, target, gram
         As for `gain`.
+    scale : ndarray of shape (n_outputs,)
+        Scale of the first sweep.
 
     Returns
     -------
@@ -80,7 +86,6 @@ def descend(codes, gram, target):
     codes = codes.astype(np.float64)
     products = codes @ gram
     diagonal = np.diag(gram)
-    _, scale = gain(codes, gram, target)
     for _ in range(MAX_SWEEPS):
         active = scale > 0
         changed = False
@@ -94,7 +99,44 @@ def descend(codes, gram, target):
                 changed = True
                 codes[rows, j] += step[rows]
                 products[rows] += step[rows, None] * gram[j]
-        _, scale = gain(codes, gram, target)
         if not changed:
             break
+        _, scale = gain(codes, gram, target)
     return codes
+
+
+def output_codes(W, scale, starts, gram, target):
+    """Best codes that coordinate descent finds from several starts.
+
+    The descent ends where no single change helps, and where that is depends on
+    the scale it begins with. Smaller scales let correlated inputs share a weight.
+
+    Parameters
+    ----------
+    W : ndarray of shape (n_outputs, n_inputs)
+    scale : ndarray of shape (n_outputs,)
+        Scale that suits the weights themselves.
+    starts : list of ndarray of the shape of W
+        Codes to begin with besides those of `MULTIPLES` of the scale.
+    gram, target
+        As for `gain`.
+
+    Returns
+    -------
+    codes : ndarray of the shape of W, int8
+    """
+    beginnings = [(start, gain(start, gram, target)[1]) for start in starts]
+    for multiple in MULTIPLES if W.shape[1] <= MAX_STARTS else ():
+        s = multiple * scale.astype(np.float64)
+        ratio = np.divide(W, s[:, None], out=np.zeros(W.shape), where=s[:, None] > 0)
+        beginnings.append((np.clip(np.rint(ratio), -1, 1), s))
+    best, best_gain = None, None
+    for codes, first_scale in beginnings:
+        found = descend(codes, first_scale, gram, target)
+        found_gain, _ = gain(found, gram, target)
+        if best is None:
+            best, best_gain = found, found_gain
+        better = found_gain > best_gain
+        best[better] = found[better]
+        best_gain = np.maximum(best_gain, found_gain)
+    return best.astype(np.int8)

@@ -69,22 +69,38 @@ class Job:
                 found = True
         return found
 
+    def local_options(self):
+        """Return the options as they read when this part is compressed alone."""
+        inside = []
+        for entry in self.options.exclude:
+            parts = str(entry).split("__")
+            if len(parts) > len(self.path) and all(
+                part in names for part, names in zip(parts, self.path, strict=False)
+            ):
+                inside.append("__".join(parts[len(self.path) :]))
+        return replace(
+            self.options, exclude=tuple(inside), calibrate=self.X is not None
+        )
+
     def name(self, *last):
         """Names that lead here, joined."""
         return "__".join([*(names[0] for names in self.path), *last])
 
-    def report(self, name, before, after, r2=None):
-        """Note a matrix of weights; `before` and `after` are (weights, biases)."""
-        weights, biases = after
+    def report(self, name, before, weights, biases, r2=None):
+        """Note a matrix of weights; `before` and `biases` are tuples of arrays."""
         size = math.prod(weights.shape)
         self.layers.append(
             LayerReport(
                 name=name,
                 shape=tuple(weights.shape),
                 layout=getattr(weights, "layout", None),
-                nbytes_before=sum(np.asarray(part).nbytes for part in before),
-                nbytes_after=weights.nbytes + np.asarray(biases).nbytes,
+                nbytes_before=_nbytes(before),
+                nbytes_after=weights.nbytes + _nbytes(biases),
                 bits_per_weight=8 * weights.nbytes / size if size else math.nan,
                 r2=r2,
             )
         )
+
+
+def _nbytes(arrays):
+    return sum(np.asarray(array).nbytes for array in arrays)

@@ -37,11 +37,14 @@ def rows_times(X, A, activations):
 
 def _sparse_times(X, A):
     """Unpacks the columns of A that X has entries in, a panel at a time."""
-    columns, places = np.unique(X.indices, return_inverse=True)
     data = X.data.astype(np.float32, copy=False)
+    width = max(_PANEL_BYTES // (4 * max(A.shape[0], 1)), 1)
+    if X.shape[0] == 1 and data.size <= width:
+        # One sample at a time is common, and overhead is most of its time.
+        return data[None] @ _columns(A, X.indices)
+    columns, places = np.unique(X.indices, return_inverse=True)
     X = sparse.csr_array((data, places, X.indptr), shape=(X.shape[0], columns.size))
     result = np.zeros((X.shape[0], A.shape[0]), dtype=np.float32)
-    width = max(_PANEL_BYTES // (4 * max(A.shape[0], 1)), 1)
     for start in range(0, columns.size, width):
         stop = min(start + width, columns.size)
         panel = X if stop - start == columns.size else X[:, start:stop]

@@ -7,17 +7,21 @@ from scipy import sparse
 
 from sklearn_ternary.compression._codes import (
     MAX_GRAM,
-    descend,
-    gain,
+    output_codes,
     weighted_codes,
 )
 from sklearn_ternary.compression._products import rows_times
+from sklearn_ternary.compression._wide_codes import descend_blocks
 from sklearn_ternary.quantization._array import TernaryArray, pack_codes
 from sklearn_ternary.quantization._ternarize import ternarize
 
-# Share of the mean squared input that weights count as inputs of their own: few
-# calibration samples must not be fitted at any price.
-RIDGE = 0.1
+# Weights count as inputs of their own, with one of these times the mean squared
+# input: fewer samples than weights must not be fitted at any price. Every
+# `HOLD_OUT`-th sample decides which, if there are so many.
+RIDGES = (0.03, 0.3, 3.0, 30.0)
+RIDGE_OF_FEW = 3.0
+HOLD_OUT = 5
+MIN_SAMPLES = 20
 
 
 class PackedRows(NamedTuple):
@@ -61,7 +65,10 @@ def pack_rows(W, bias, options, inputs=None, outputs=None, *, fit_bias=True):
     best, best_bias = plain, bias
     candidates = [plain]
     if options.scale == "mse":
-        candidates += _for_outputs(W, plain, inputs, outputs - bias, fit_bias)
+        ridge = _best_ridge(W, plain, bias, inputs, outputs, options, fit_bias)
+        if ridge is not None:
+            candidate = _for_outputs(W, plain, inputs, outputs - bias, ridge, fit_bias)
+            candidates.append(candidate)
     for candidate in candidates:
         fitted, fitted_bias = _fitted(
             candidate, bias, inputs, outputs, options.activations, fit_bias
@@ -75,6 +82,24 @@ def pack_rows(W, bias, options, inputs=None, outputs=None, *, fit_bias=True):
     spread = ((outputs - outputs.mean(axis=0)) ** 2).sum()
     r2 = 1 - error.sum() / spread if spread > 0 else float(error.sum() == 0)
     return PackedRows(best, best_bias, float(r2))
+
+
+def _best_ridge(W, plain, bias, inputs, outputs, options, fit_bias):
+    """Ridge that is best for samples held out; None if rounded codes are."""
+    n_samples = inputs.shape[0]
+    if n_samples < MIN_SAMPLES:
+        return RIDGE_OF_FEW
+    held = np.arange(n_samples) % HOLD_OUT == HOLD_OUT - 1
+    X, Z = inputs[~held], outputs[~held]
+    errors = {}
+    for ridge in (None, *RIDGES):
+        A = plain
+        if ridge is not None:
+            A = _for_outputs(W, plain, X, Z - bias, ridge, fit_bias)
+        A, c = _fitted(A, bias, X, Z, options.activations, fit_bias)
+        found = rows_times(inputs[held], A, options.activations) + c
+        errors[ridge] = _errors(found, outputs[held]).sum()
+    return min(errors, key=errors.get)
 
 
 def _errors(found, wanted):
@@ -112,19 +137,18 @@ def _choose(rows, first, second):
     )
 
 
-def _for_outputs(W, plain, inputs, outputs, fit_bias):
-    """Packed arrays with codes that are chosen for the outputs."""
+def _for_outputs(W, plain, inputs, outputs, ridge, fit_bias):
+    """Packed array with codes that are chosen for the outputs."""
     n_samples = inputs.shape[0]
     inputs = inputs.astype(np.float64)
     mean = np.asarray(inputs.mean(axis=0)).ravel() if fit_bias else 0.0
     squares = inputs.multiply(inputs) if sparse.issparse(inputs) else inputs**2
     importance = np.asarray(squares.sum(axis=0)).ravel() - n_samples * mean**2
     importance = np.maximum(importance, 0)
-    ridge = RIDGE * importance.mean()
+    ridge = ridge * importance.mean()
     if ridge <= 0:
-        return []
+        return plain
     codes = weighted_codes(W, importance + ridge)
-    results = [codes]
     if W.shape[1] <= MAX_GRAM:
         gram = inputs.T @ inputs
         gram = gram.toarray() if sparse.issparse(gram) else gram
@@ -134,11 +158,11 @@ def _for_outputs(W, plain, inputs, outputs, fit_bias):
             target = target - n_samples * np.outer(outputs.mean(axis=0), mean)
         gram[np.diag_indices_from(gram)] += ridge
         target = target + ridge * W
-        nearest = plain.codes().astype(np.float64)
-        starts = [descend(codes, gram, target), descend(nearest, gram, target)]
-        gains = [gain(start, gram, target)[0] for start in starts]
-        results.append(np.where((gains[0] >= gains[1])[:, None], *starts))
-    return [_packed(c.astype(np.int8), W, plain) for c in results]
+        starts = [codes, plain.codes().astype(np.float64)]
+        codes = output_codes(W, plain.scale[:, 0], starts, gram, target)
+    elif sparse.issparse(inputs) and fit_bias:
+        codes = descend_blocks(codes, W, inputs, outputs, mean, importance, ridge)
+    return _packed(codes, W, plain)
 
 
 def _packed(codes, W, like):

@@ -9,8 +9,10 @@ _PUBLIC = {
     "TernaryArray": "_array",
     "TernaryQuantizer": "_ternary_quantizer",
     "allocate_precision": "_allocation",
+    "from_ggml": "_ggml",
     "quantize_arrays": "_allocation",
     "ternarize": "_ternarize",
+    "to_ggml": "_ggml",
 }
 
 __all__ = sorted(_PUBLIC)

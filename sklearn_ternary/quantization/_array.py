@@ -9,6 +9,7 @@ from sklearn_ternary import _dispatch
 from sklearn_ternary._config import get_config
 from sklearn_ternary._layouts import get_layout
 from sklearn_ternary._reference.groups import n_groups, spread
+from sklearn_ternary._reference.products import StoredMatrix
 from sklearn_ternary.quantization._groups import matrix_shape, row_panels
 from sklearn_ternary.quantization._products import left_product, right_product
 from sklearn_ternary.quantization._transposed import TransposedTernaryArray
@@ -36,8 +37,8 @@ class TernaryArray:
         Shape of the array; ``n_rows`` is its first entry and the rest are the
         ``n_values`` of a row.
     layout : str
-        ``"t2"``, ``"t5"`` (3 levels), ``"q3"`` (5), ``"i4"`` (15) or ``"i8"``
-        (255).
+        ``"t2"``, ``"t5"``, ``"tq1_0"``, ``"tq2_0"``, ``"i2_s_x86"`` or
+        ``"i2_s_arm"`` (3 levels), ``"q3"`` (5), ``"i4"`` (15) or ``"i8"`` (255).
     group_size : int
         Consecutive values of a row that share a scale;
         ``n_groups = ceil(n_values / group_size)``.
@@ -59,12 +60,12 @@ class TernaryArray:
     (2, 4096)
     """
 
-    __slots__ = ("_group_size", "_layout", "_packed", "_scale", "_shape")
+    __slots__ = ("_group_size", "_layout", "_matrices", "_packed", "_scale", "_shape")
     # NumPy's operators leave `ndarray op TernaryArray` to this class.
     __array_ufunc__ = None
 
     def __init__(self, packed, scale, shape, layout, *, group_size):
-        shape = _checked_shape(shape)
+        shape = checked_shape(shape)
         row = get_layout(layout)
         n_rows, n_values = matrix_shape(shape)
         if not _is_integer(group_size) or group_size < 1:
@@ -105,8 +106,8 @@ class TernaryArray:
     def _set(self, packed, scale, shape, layout, group_size):
         packed.flags.writeable = False
         scale.flags.writeable = False
-        values = (packed, scale, shape, layout, group_size)
-        names = ("_packed", "_scale", "_shape", "_layout", "_group_size")
+        values = (packed, scale, shape, layout, group_size, {})
+        names = ("_packed", "_scale", "_shape", "_layout", "_group_size", "_matrices")
         for name, value in zip(names, values, strict=True):
             object.__setattr__(self, name, value)
 
@@ -360,6 +361,20 @@ class TernaryArray:
         """
         return left_product(self, X, activations, out)
 
+    def _stored_matrix(self, transposed):
+        """What products are computed with; its forms are kept with the array."""
+        if transposed not in self._matrices:
+            matrix = StoredMatrix(
+                self._packed,
+                self._n_values,
+                self._layout,
+                self._scale,
+                self._group_size,
+                transposed,
+            )
+            self._matrices.setdefault(transposed, matrix)
+        return self._matrices[transposed]
+
     def __matmul__(self, X):
         return left_product(self, X)
 
@@ -484,7 +499,7 @@ def _is_integer(value):
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _checked_shape(shape):
+def checked_shape(shape):
     try:
         shape = tuple(shape)
     except TypeError:

@@ -1,7 +1,10 @@
 """Products of packed matrices, with the shapes and errors of `numpy.matmul`."""
 
+import math
+
 import numpy as np
 
+from sklearn_ternary import _dispatch
 from sklearn_ternary._config import get_config
 from sklearn_ternary.quantization._groups import row_panels
 from sklearn_ternary.quantization._validation import check_finite
@@ -18,7 +21,7 @@ def left_product(A, X, activations="float32", out=None, *, transposed=False):
     if X.ndim == 1:
         return _into(out, _rows_times(A, X[None], activations, not transposed)[0])
     rows = np.swapaxes(X, -1, -2)
-    Y = _rows_times(A, rows.reshape(-1, n_inner), activations, not transposed)
+    Y = _rows_times(A, _two_dimensional(rows), activations, not transposed)
     return _into(out, np.swapaxes(Y.reshape(*rows.shape[:-1], n_out), -1, -2))
 
 
@@ -30,7 +33,7 @@ def right_product(X, A, activations="float32", out=None, *, transposed=False):
     X = _operand(A, X, activations)
     if X.ndim == 0 or X.shape[-1] != n_inner:
         raise _mismatch(X.shape, (n_inner, n_out))
-    Y = _rows_times(A, X.reshape(-1, n_inner), activations, transposed)
+    Y = _rows_times(A, _two_dimensional(X), activations, transposed)
     return _into(out, Y.reshape(*X.shape[:-1], n_out))
 
 
@@ -45,6 +48,10 @@ def _operand(A, X, activations):
     if X.dtype.kind not in "fiub":
         raise TypeError(f"matmul: operands of dtype {X.dtype} are not supported")
     return X
+
+
+def _two_dimensional(X):
+    return X.reshape(math.prod(X.shape[:-1]), X.shape[-1])
 
 
 def _mismatch(left, right):
@@ -94,7 +101,20 @@ def _sparse_product(X, A, activations, n_inner, transposed):
 
 def _rows_times(A, X, activations, along_rows):
     """Rows X, (N, K) or (N, M), times Aᵀ (`along_rows`) or A; (N, M) or (N, K)."""
+    dtype = np.result_type(X.dtype, A.dtype)
     if activations == "int8":
-        check_finite(np.ascontiguousarray(X, dtype=np.float32), "X")
-    W = A.toarray(np.result_type(X.dtype, A.dtype))
-    return X @ W.T if along_rows else X @ W
+        dtype = np.float32
+    X = np.ascontiguousarray(X, dtype=dtype)
+    if A.n_levels != 3:
+        if activations != "float32":
+            raise ValueError(
+                f"activations={activations!r} needs three levels, this array has "
+                f"{A.n_levels}"
+            )
+        W = A.toarray(dtype)
+        return X @ W.T if along_rows else X @ W
+    matrix = A._stored_matrix(transposed=not along_rows)
+    if activations == "int8":
+        check_finite(X, "X")
+        return _dispatch.multiply_int8(matrix, X)
+    return _dispatch.multiply_float(matrix, X)

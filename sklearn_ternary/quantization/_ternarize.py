@@ -59,9 +59,10 @@ def ternarize(
         `W` after its first axis, in C order); the last block may be shorter.
     n_levels : {3, 5}, default=3
         3 for {-1, 0, 1} · s, 5 for {-1, -1/2, 0, 1/2, 1} · s.
-    layout : {"t5", "t2", "q3"}, default=None
+    layout : str, default=None
         How codes are packed: ``"t5"`` (1.6 bits) or ``"t2"`` (2 bits) for three
-        levels, ``"q3"`` (7/3 bits) for five. None takes the densest.
+        levels, ``"q3"`` (7/3 bits) for five; None takes the densest. The layouts
+        of other programs are in the :ref:`table <packed_layouts>`.
     on_nonfinite : {"raise", "propagate", "zero"}, default="raise"
         What NaN and infinities do: raise, make the scale of their group NaN, or
         count as 0.

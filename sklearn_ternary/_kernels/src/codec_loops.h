@@ -25,9 +25,13 @@ static inline void store_bytes(void *p, uint64_t w, int n)
 
 /* ---- t2: four codes a byte ------------------------------------------- */
 
-static inline uint8_t t2_byte(const int8_t *c)
+static inline uint8_t t2_byte(const int8_t *four_codes)
 {
-    return (uint8_t)((c[0] + 1) | (c[1] + 1) << 2 | (c[2] + 1) << 4 | (c[3] + 1) << 6);
+    /* Byte 3 of the product is the sum of byte i times 4**i; the rest below it does
+     * not carry into it. */
+    const uint32_t codes = (uint32_t)load_bytes(four_codes, 4) & UINT32_C(0x03030303);
+    const uint32_t digits = codes + UINT32_C(0x01010101);
+    return (uint8_t)(((digits & UINT32_C(0x03030303)) * UINT32_C(0x01041040)) >> 24);
 }
 
 static void pack_t2(const int8_t *codes, ptrdiff_t n, uint8_t *out)
@@ -65,6 +69,13 @@ static void pack_t2(const int8_t *codes, ptrdiff_t n, uint8_t *out)
     }
 }
 
+#define T2_ROW(b) {((b) & 3) - 1, ((b) >> 2 & 3) - 1, ((b) >> 4 & 3) - 1, ((b) >> 6) - 1}
+#define T2_ROW4(b) T2_ROW(b), T2_ROW(b + 1), T2_ROW(b + 2), T2_ROW(b + 3)
+#define T2_ROW16(b) T2_ROW4(b), T2_ROW4(b + 4), T2_ROW4(b + 8), T2_ROW4(b + 12)
+#define T2_ROW64(b) T2_ROW16(b), T2_ROW16(b + 16), T2_ROW16(b + 32), T2_ROW16(b + 48)
+static const int8_t t2_digits[256][4] = {T2_ROW64(0), T2_ROW64(64), T2_ROW64(128),
+                                         T2_ROW64(192)};
+
 static void unpack_t2(const uint8_t *in, ptrdiff_t n, int8_t *out)
 {
     ptrdiff_t i = 0;
@@ -86,8 +97,10 @@ static void unpack_t2(const uint8_t *in, ptrdiff_t n, int8_t *out)
                             _mm256_sub_epi8(_mm256_and_si256(w, three), one));
     }
 #endif
-    for (; i < n; ++i)
-        out[i] = (int8_t)((in[i / 4] >> 2 * (i % 4) & 3) - 1);
+    for (; i + 4 <= n; i += 4)
+        memcpy(out + i, t2_digits[in[i / 4]], 4);
+    if (i < n)
+        memcpy(out + i, t2_digits[in[i / 4]], (size_t)(n - i));
 }
 
 /* ---- t5: five codes a byte ------------------------------------------- */
@@ -110,22 +123,39 @@ static inline uint8_t t5_byte(uint64_t five_codes)
 }
 
 #if STERN_USE_AVX512
-/* Which of 320 codes is digit `digit` of byte `k`, for 64 bytes. */
-static inline __m512i t5_plane(const __m512i c[5], int digit)
-{
-    int8_t index[64];
-    uint64_t from[5] = {0};
-    for (int k = 0; k < 64; ++k) {
-        const int source = 5 * k + digit;
-        index[k] = (int8_t)(source % 64);
-        from[source / 64] |= (uint64_t)1 << k;
-    }
-    const __m512i where = _mm512_loadu_si512(index);
-    __m512i plane = _mm512_maskz_permutexvar_epi8(from[0], where, c[0]);
-    for (int j = 1; j < 5; ++j)
-        plane = _mm512_mask_permutexvar_epi8(plane, from[j], where, c[j]);
-    return plane;
-}
+#define EACH16(f, b) f(b), f(b + 1), f(b + 2), f(b + 3), f(b + 4), f(b + 5), f(b + 6), \
+    f(b + 7), f(b + 8), f(b + 9), f(b + 10), f(b + 11), f(b + 12), f(b + 13), f(b + 14), \
+    f(b + 15)
+#define EACH64(f, b) {EACH16(f, b), EACH16(f, b + 16), EACH16(f, b + 32), EACH16(f, b + 48)}
+
+/* Digit d of byte k is code 5k + d of 320: number t5_index[d][k] of vector j, for k
+ * from T5_FIRST(j, d) on. */
+#define T5_INDEX0(k) (5 * (k) % 64)
+#define T5_INDEX1(k) ((5 * (k) + 1) % 64)
+#define T5_INDEX2(k) ((5 * (k) + 2) % 64)
+#define T5_INDEX3(k) ((5 * (k) + 3) % 64)
+#define T5_INDEX4(k) ((5 * (k) + 4) % 64)
+#define T5_FIRST(j, d) ((64 * (j) - (d) + 4) / 5)
+static const uint8_t t5_index[5][64] = {
+    EACH64(T5_INDEX0, 0), EACH64(T5_INDEX1, 0), EACH64(T5_INDEX2, 0),
+    EACH64(T5_INDEX3, 0), EACH64(T5_INDEX4, 0),
+};
+
+/* The other way: code k is digit k % 5 of byte k / 5. Digits 0 to 3 of a byte are two
+ * bits each of a byte of t5_four, which holds those of 0 to 80. */
+#define T5_SOURCE(k) ((k) / 5)
+#define T5_SHIFT(k) (8 * ((k) % 8) + ((k) % 5 < 4 ? 2 * ((k) % 5) : 0))
+#define T5_FOUR(r) ((r) % 3 | (r) / 3 % 3 << 2 | (r) / 9 % 3 << 4 | (r) / 27 % 3 << 6)
+#define T5_LAST(j) (UINT64_C(0x1084210842108421) << (4 + (j)) % 5)
+static const uint8_t t5_source[5][64] = {
+    EACH64(T5_SOURCE, 0), EACH64(T5_SOURCE, 64), EACH64(T5_SOURCE, 128),
+    EACH64(T5_SOURCE, 192), EACH64(T5_SOURCE, 256),
+};
+static const uint8_t t5_shift[5][64] = {
+    EACH64(T5_SHIFT, 0), EACH64(T5_SHIFT, 64), EACH64(T5_SHIFT, 128),
+    EACH64(T5_SHIFT, 192), EACH64(T5_SHIFT, 256),
+};
+static const uint8_t t5_four[2][64] = {EACH64(T5_FOUR, 0), EACH64(T5_FOUR, 64)};
 #endif
 
 static void pack_t5(const int8_t *codes, ptrdiff_t n, uint8_t *out)
@@ -134,15 +164,21 @@ static void pack_t5(const int8_t *codes, ptrdiff_t n, uint8_t *out)
 #if STERN_USE_AVX512
     const __m512i all_ones = _mm512_set1_epi8(121); /* five digits 1 */
     for (; i + 320 <= n; i += 320) {
-        __m512i c[5];
+        __m512i plane[5];
         _Pragma("GCC unroll 5")
-        for (int j = 0; j < 5; ++j)
-            c[j] = _mm512_loadu_si512(codes + i + 64 * j);
-        __m512i sum = t5_plane(c, 4);
+        for (int d = 0; d < 5; ++d) {
+            const __m512i where = _mm512_loadu_si512(t5_index[d]);
+            plane[d] = _mm512_permutexvar_epi8(where, _mm512_loadu_si512(codes + i));
+            _Pragma("GCC unroll 4")
+            for (int j = 1; j < 5; ++j)
+                plane[d] = _mm512_mask_permutexvar_epi8(
+                    plane[d], UINT64_MAX << T5_FIRST(j, d), where,
+                    _mm512_loadu_si512(codes + i + 64 * j));
+        }
+        __m512i sum = plane[4];
         _Pragma("GCC unroll 4")
-        for (int digit = 3; digit >= 0; --digit)
-            sum = _mm512_add_epi8(_mm512_add_epi8(sum, sum),
-                                  _mm512_add_epi8(sum, t5_plane(c, digit)));
+        for (int d = 3; d >= 0; --d)
+            sum = _mm512_add_epi8(_mm512_add_epi8(sum, sum), _mm512_add_epi8(sum, plane[d]));
         _mm512_storeu_si512(out + i / 5, _mm512_add_epi8(sum, all_ones));
     }
 #endif
@@ -159,23 +195,9 @@ static void unpack_t5(const uint8_t *in, ptrdiff_t n, int8_t *out)
 {
     ptrdiff_t i = 0;
 #if STERN_USE_AVX512
-    uint8_t fields[128] = {0}, source[5][64], shift[5][64];
-    uint64_t last[5] = {0};
-    for (int r = 0; r < 81; ++r)
-        fields[r] = (uint8_t)(r % 3 | r / 3 % 3 << 2 | r / 9 % 3 << 4 | r / 27 << 6);
-    for (int k = 0; k < 320; ++k) {
-        source[k / 64][k % 64] = (uint8_t)(k / 5);
-        shift[k / 64][k % 64] = (uint8_t)(8 * (k % 8) + (k % 5 < 4 ? 2 * (k % 5) : 0));
-        last[k / 64] |= (uint64_t)(k % 5 == 4) << k % 64;
-    }
-    const __m512i low = _mm512_loadu_si512(fields), high = _mm512_loadu_si512(fields + 64),
-                  c81 = _mm512_set1_epi8(81), three = _mm512_set1_epi8(3),
-                  one = _mm512_set1_epi8(1);
-    __m512i from[5], at[5];
-    for (int j = 0; j < 5; ++j) {
-        from[j] = _mm512_loadu_si512(source[j]);
-        at[j] = _mm512_loadu_si512(shift[j]);
-    }
+    const __m512i low = _mm512_loadu_si512(t5_four[0]),
+                  high = _mm512_loadu_si512(t5_four[1]), c81 = _mm512_set1_epi8(81),
+                  three = _mm512_set1_epi8(3), one = _mm512_set1_epi8(1);
     for (; i + 320 <= n; i += 320) {
         const __m512i b = _mm512_loadu_si512(in + i / 5);
         /* b modulo 81: a subtraction that wraps gives the larger number. */
@@ -187,10 +209,11 @@ static void unpack_t5(const uint8_t *in, ptrdiff_t n, int8_t *out)
         fifth = _mm512_mask_add_epi8(fifth, _mm512_movepi8_mask(rest), one, one);
         _Pragma("GCC unroll 5")
         for (int j = 0; j < 5; ++j) {
+            const __m512i from = _mm512_loadu_si512(t5_source[j]);
             __m512i d = _mm512_multishift_epi64_epi8(
-                at[j], _mm512_permutexvar_epi8(from[j], four));
+                _mm512_loadu_si512(t5_shift[j]), _mm512_permutexvar_epi8(from, four));
             d = _mm512_and_si512(d, three);
-            d = _mm512_mask_permutexvar_epi8(d, last[j], from[j], fifth);
+            d = _mm512_mask_permutexvar_epi8(d, T5_LAST(j), from, fifth);
             _mm512_storeu_si512(out + i + 64 * j, _mm512_sub_epi8(d, one));
         }
     }
@@ -282,31 +305,105 @@ static void unpack_i8(const uint8_t *in, ptrdiff_t n, int8_t *out)
 
 /* ---- histogram -------------------------------------------------------- */
 
+#if STERN_USE_AVX512
+#define N_BYTES 64
+#elif STERN_USE_AVX2
+#define N_BYTES 32
+#else
+#define N_BYTES 16
+#endif
+typedef int8_t bytes __attribute__((vector_size(N_BYTES)));
+typedef int8_t bytes_at __attribute__((vector_size(N_BYTES), aligned(1), may_alias));
+
+/* How many of n codes equal `code`. */
+static int64_t count_code(const int8_t *codes, ptrdiff_t n, int8_t code)
+{
+    int64_t count = 0;
+    ptrdiff_t i = 0;
+    while (i + N_BYTES <= n) {
+        /* A lane counts to 127 before it is emptied. */
+        const ptrdiff_t end = i + 127 * N_BYTES <= n ? i + 127 * N_BYTES
+                                                     : i + (n - i) / N_BYTES * N_BYTES;
+        bytes found = {0};
+        int8_t lanes[N_BYTES];
+        for (; i < end; i += N_BYTES)
+            found -= (bytes)((bytes)(*(const bytes_at *)(codes + i)) == code);
+        memcpy(lanes, &found, sizeof lanes);
+        for (int j = 0; j < N_BYTES; ++j)
+            count += lanes[j];
+    }
+    for (; i < n; ++i)
+        count += codes[i] == code;
+    return count;
+}
+
 static void count_codes(const int8_t *codes, ptrdiff_t n, int half, int64_t *counts)
 {
-    if (half == 1) {
-        int64_t positive = 0, negative = 0;
-        for (ptrdiff_t i = 0; i < n;) {
-            const ptrdiff_t end = i + 4096 < n ? i + 4096 : n;
-            int32_t p = 0, m = 0;
-            for (; i < end; ++i) {
-                p += codes[i] > 0;
-                m += codes[i] < 0;
-            }
-            positive += p;
-            negative += m;
-        }
-        counts[0] += negative;
-        counts[1] += n - positive - negative;
-        counts[2] += positive;
+    if (half <= 2) {
+        for (int code = -half; code <= half; ++code)
+            counts[code + half] += count_code(codes, n, (int8_t)code);
         return;
     }
+    /* Four tables, so that equal codes in a row need not wait for each other. */
+    uint32_t tables[4][256] = {{0}};
     for (ptrdiff_t i = 0; i < n; ++i)
-        ++counts[codes[i] + half];
+        ++tables[i % 4][(uint8_t)codes[i]];
+    for (int code = -half; code <= half; ++code)
+        for (int k = 0; k < 4; ++k)
+            counts[code + half] += tables[k][(uint8_t)code];
+}
+
+/* ---- bytes that no codes pack to ---------------------------------------- */
+
+static int any_invalid_t2(const uint8_t *in, ptrdiff_t n)
+{
+    uint8_t found = 0;
+    for (ptrdiff_t i = 0; i < n; ++i)
+        found |= in[i] & in[i] >> 1;
+    return (found & 0x55) != 0;
+}
+
+static int any_invalid_t5(const uint8_t *in, ptrdiff_t n)
+{
+    uint8_t found = 0;
+    for (ptrdiff_t i = 0; i < n; ++i)
+        found |= in[i] >= 243;
+    return found;
+}
+
+static int any_invalid_q3(const uint8_t *in, ptrdiff_t n)
+{
+    /* 125, 126 and 127 are the fields with five high bits and one of the others. The
+     * eighth byte loaded is of the next unit, and ignored. */
+    uint64_t found = 0;
+    for (ptrdiff_t i = 0; i < n; ++i) {
+        const uint64_t w = load_bytes(in + 7 * i, i + 1 < n ? 8 : 7);
+        found |= w >> 6 & w >> 5 & w >> 4 & w >> 3 & w >> 2 & (w >> 1 | w);
+    }
+    return (found & UINT64_C(0x2040810204081)) != 0;
+}
+
+static int any_invalid_i4(const uint8_t *in, ptrdiff_t n)
+{
+    uint8_t found = 0;
+    for (ptrdiff_t i = 0; i < n; ++i)
+        found |= (uint8_t)(in[i] < 16) | (uint8_t)((in[i] & 15) == 0);
+    return found;
+}
+
+static int any_invalid_i8(const uint8_t *in, ptrdiff_t n)
+{
+    uint8_t found = 0;
+    for (ptrdiff_t i = 0; i < n; ++i)
+        found |= in[i] == 128;
+    return found;
 }
 
 const stern_codec STERN_GLUE(stern_codec_, STERN_LEVEL) = {
-    {pack_t2, pack_t5, pack_q3, pack_i4, pack_i8},
-    {unpack_t2, unpack_t5, unpack_q3, unpack_i4, unpack_i8},
+    {pack_t2, pack_t5, pack_q3, pack_i4, pack_i8,
+     pack_tq1_0, pack_tq2_0, pack_i2_s_x86, pack_i2_s_arm},
+    {unpack_t2, unpack_t5, unpack_q3, unpack_i4, unpack_i8,
+     unpack_tq1_0, unpack_tq2_0, unpack_i2_s_x86, unpack_i2_s_arm},
     count_codes,
+    {any_invalid_t2, any_invalid_t5, any_invalid_q3, any_invalid_i4, any_invalid_i8},
 };

@@ -1,6 +1,7 @@
 /* Layouts of ggml and bitnet.cpp; see sklearn_ternary/_layouts.py. Codes of one
  * byte are a whole run of bytes apart, so plain loops over a run of constant
  * length are all that compilers need to use the vectors of the level. */
+_Static_assert(STERN_CHUNK % 256 == 0, "a chunk holds whole units");
 
 /* ---- two bits a code: code i * width + m at shift first + i * step of byte m --- */
 

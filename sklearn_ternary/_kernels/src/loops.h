@@ -27,4 +27,5 @@
 #undef T
 #undef T_BITS
 
+#include "foreign_loops.h"
 #include "codec_loops.h"

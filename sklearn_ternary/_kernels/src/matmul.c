@@ -45,6 +45,14 @@ ptrdiff_t stern_mm_segments(const stern_matrix *m)
     return groups * each;
 }
 
+ptrdiff_t stern_mm_row_runs(const stern_matrix *m)
+{
+    if (!m->n_blocks)
+        return 0;
+    const ptrdiff_t groups = (m->n_blocks + m->group_blocks - 1) / m->group_blocks;
+    return groups * ((m->group_blocks + STERN_MM_ROW_RUN - 1) / STERN_MM_ROW_RUN);
+}
+
 /* Digits code + 1 of four codes in four bytes. */
 static inline uint32_t digits(const int8_t *codes)
 {
@@ -80,10 +88,27 @@ static inline uint32_t t5_word(const int8_t *c, const int8_t *fifth)
         + 81 * digits(fifth);
 }
 
+/* `n` values of one row in format R2, from value `first` on. */
+static void pack_row(uint8_t *row, const int8_t *codes, ptrdiff_t ldk, ptrdiff_t first,
+                     ptrdiff_t n)
+{
+    for (ptrdiff_t k = 0; k < n; ++k) {
+        const ptrdiff_t at = first + k, field = at % 256 / 16;
+        row[at / 256 * 64 + at % 16 * 4 + field / 4] +=
+            (uint8_t)(codes[k * ldk] * (1 << 2 * (field % 4)));
+    }
+}
+
 void stern_mm_pack(uint8_t *weights, ptrdiff_t n_rows, ptrdiff_t n_blocks, int format,
                    ptrdiff_t group, const int8_t *codes, ptrdiff_t ldr, ptrdiff_t ldk,
                    ptrdiff_t rows, ptrdiff_t first, ptrdiff_t n)
 {
+    if (format == STERN_MM_R2) {
+        for (ptrdiff_t r = 0; r < rows; ++r)
+            pack_row(weights + (16 * group + r) * (n_blocks / 16) * 64, codes + r * ldr,
+                     ldk, first, n);
+        return;
+    }
     const ptrdiff_t panel = group / 4, row_groups = (n_rows + 15) / 16;
     const ptrdiff_t here = row_groups - 4 * panel < 4 ? row_groups - 4 * panel : 4;
     const ptrdiff_t steps = format == STERN_MM_T2 ? n_blocks : n_blocks / 5 * 4;

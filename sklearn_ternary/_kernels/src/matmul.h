@@ -11,7 +11,11 @@
  * blocks of its four row groups lie one after another; the last panel has as
  * many row groups as it needs. Along the rows every scale group starts a block
  * of its own (in T5, a run of five), so that no block has two scales. What pads
- * is code 0. */
+ * is code 0.
+ *
+ * Matrices of few rows are not interleaved (format R2): 64 bytes hold 256 values of
+ * one row, bits 2f and 2f + 1 of the little-endian word j value 16f + j. Their scale
+ * groups start such a run. */
 #ifndef STERN_MATMUL_H
 #define STERN_MATMUL_H
 #include <stddef.h>
@@ -20,6 +24,7 @@
 enum {
     STERN_MM_T2 = 0,
     STERN_MM_T5 = 1,
+    STERN_MM_R2 = 2,
     STERN_MM_ROWS = 16,      /* rows of a block */
     STERN_MM_VALUES = 16,    /* values of a row in a block */
     STERN_MM_PANEL = 64,     /* rows of a panel */
@@ -29,6 +34,8 @@ enum {
     STERN_MM_SEGMENT = 1 << 18,
     /* Blocks summed in one float: 1920 values. Divides into runs of five. */
     STERN_MM_RUN = 120,
+    /* The same for format R2, whose sums have at least 16 lanes: 16384 values. */
+    STERN_MM_ROW_RUN = 1024,
 };
 
 /* One more level than the rest of the kernels: AVX2 with 256-bit VNNI. */
@@ -52,10 +59,17 @@ typedef struct {
         /* Prepares the values of blocks [first, end) of `tokens` rows of x. */    \
         void (*prepare)(const stern_matrix *m, const T *x, ptrdiff_t ldx,          \
                         int tokens, ptrdiff_t first, ptrdiff_t end, T *tile);      \
-        /* Adds their products with a panel to y (sets y if first is 0). */        \
+        /* Adds their products with a panel to y (sets y if first is 0); first is  \
+         * a multiple of STERN_MM_RUN. */                                          \
         void (*panel)(const stern_matrix *m, const T *scale, ptrdiff_t panel,      \
                       ptrdiff_t first, ptrdiff_t end, const T *tile, int tokens,   \
                       T *y, ptrdiff_t ldy);                                        \
+        /* Format R2: sums of one run, partial[t * n_rows + r]. */                 \
+        void (*row_run)(const stern_matrix *m, ptrdiff_t run, const T *x,          \
+                        ptrdiff_t ldx, int tokens, T *partial);                    \
+        /* Results from the sums of all runs, `stride` apart. */                   \
+        void (*row_finish)(const stern_matrix *m, const T *scale, const T *partial, \
+                           ptrdiff_t stride, ptrdiff_t n, T *y);                   \
     } stern_matmul_##f;
 
 STERN_MM_FLOAT_LOOPS(float, f32)
@@ -70,19 +84,28 @@ typedef struct {
     void (*int8_panel)(const stern_matrix *m, const float *scale, ptrdiff_t panel,
                        const int8_t *tile, const int32_t *sums, const float *step,
                        int tokens, float *y, ptrdiff_t ldy);
+    /* Format R2, as for floats; partial[t * (n_rows + 1) + n_rows] is the sum of q. */
+    void (*row_run)(const stern_matrix *m, ptrdiff_t run, const int8_t *q,
+                    ptrdiff_t ldq, int tokens, int32_t *partial);
+    void (*row_finish)(const stern_matrix *m, const float *scale,
+                       const int32_t *partial, ptrdiff_t stride, const float *step,
+                       ptrdiff_t n, float *y);
     stern_matmul_f32 f32;
     stern_matmul_f64 f64;
     /* Repeats the multiply-add that bounds the level; returns operations done. */
     double (*int8_peak)(ptrdiff_t repeats);
     double (*float_peak)(ptrdiff_t repeats);
+    /* Reads n bytes, a multiple of 256, and returns something that depends on all. */
+    uint64_t (*read)(const uint8_t *bytes, ptrdiff_t n);
 } stern_matmul;
 
 /* NULL where the level was not built. */
 const stern_matmul *stern_matmul_for(int level);
 
 ptrdiff_t stern_mm_segments(const stern_matrix *m);
+ptrdiff_t stern_mm_row_runs(const stern_matrix *m);
 
-/* Writes codes into weights that were filled with code 0 (0x55 in T2, 121 in T5):
+/* Writes codes into weights that were filled with code 0 (121 in T5, else 0x55):
  * `n` values from value `first` of the padded rows on, of the rows of row group
  * `group` among the `n` given. Code of row r, value k is codes[r * ldr + k * ldk]. */
 void stern_mm_pack(uint8_t *weights, ptrdiff_t n_rows, ptrdiff_t n_blocks, int format,

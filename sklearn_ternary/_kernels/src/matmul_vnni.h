@@ -6,29 +6,22 @@
  * and the sums are shifted right by two between them; both are exact. */
 #if STERN_MM_AVX512
 typedef __m512i vector;
-#define V_ZERO _mm512_setzero_si512()
 #define V_LOAD(p) _mm512_loadu_si512(p)
-#define V_STORE(p, v) _mm512_storeu_si512(p, v)
 #define V_AND _mm512_and_si512
-#define V_ADD _mm512_add_epi32
-#define V_SUB _mm512_sub_epi32
-#define V_SHIFT _mm512_srai_epi32
 #define V_BYTES(b) _mm512_set1_epi8((char)(b))
 #define V_FOUR _mm512_set1_epi32
-#define V_DOT _mm512_dpbusd_epi32
+#define V_DOT(s, u, v) ((lanes)_mm512_dpbusd_epi32((vector)(s), u, v))
 #else
 typedef __m256i vector;
-#define V_ZERO _mm256_setzero_si256()
 #define V_LOAD(p) _mm256_loadu_si256((const __m256i *)(p))
-#define V_STORE(p, v) _mm256_storeu_si256((__m256i *)(p), v)
 #define V_AND _mm256_and_si256
-#define V_ADD _mm256_add_epi32
-#define V_SUB _mm256_sub_epi32
-#define V_SHIFT _mm256_srai_epi32
 #define V_BYTES(b) _mm256_set1_epi8((char)(b))
 #define V_FOUR _mm256_set1_epi32
-#define V_DOT _mm256_dpbusd_avx_epi32
+#define V_DOT(s, u, v) ((lanes)_mm256_dpbusd_avx_epi32((vector)(s), u, v))
 #endif
+/* Sums are vectors of int32 for the compiler too: where it has to see through
+ * conversions it copies them in every step. */
+typedef int32_t lanes __attribute__((vector_size(sizeof(vector)), aligned(1), may_alias));
 enum {
     V_SIZE = sizeof(vector),
     V_ROWS = V_SIZE / 4,
@@ -46,100 +39,122 @@ ALWAYS_INLINE vector four_of(const int8_t *a)
     return V_FOUR(four);
 }
 
-ALWAYS_INLINE void add_to(int32_t *sums, vector v)
+ALWAYS_INLINE void add_to(int32_t *sums, lanes v)
 {
-    V_STORE(sums, V_ADD(V_LOAD(sums), v));
+    *(lanes *)sums += v;
 }
 
-/* R vectors of rows by N rows of activations, one sum for each field. */
+/* The sums below have names of their own, not places in an array: only so does the
+ * compiler surely keep them in registers. */
+
+/* R vectors of rows by N rows of activations, R * N <= 4, one sum for each field. */
 ALWAYS_INLINE void dots_apart(const int R, const int N, const uint8_t *w,
                               ptrdiff_t stride, ptrdiff_t count, const int8_t *tile,
                               int tokens, int32_t *sums)
 {
-    vector acc[16];
-    _Pragma("GCC unroll 16")
-    for (int i = 0; i < 4 * R * N; ++i)
-        acc[i] = V_ZERO;
-    for (ptrdiff_t b = 0; b < count; ++b, w += stride, tile += 16 * tokens) {
-        vector x[4];
-        _Pragma("GCC unroll 4")
-        for (int r = 0; r < R; ++r) {
-            x[r] = V_LOAD(w + r * V_SIZE);
-            /* Beyond what the processor fetches ahead by itself. */
-            if (r * V_SIZE % 64 == 0)
-                __builtin_prefetch(w + r * V_SIZE + 4096);
-        }
-        _Pragma("GCC unroll 4")
-        for (int n = 0; n < 4; ++n) {
-            vector a[4];
-            _Pragma("GCC unroll 4")
-            for (int t = 0; t < N; ++t)
-                a[t] = four_of(tile + (n * tokens + t) * 4);
-            _Pragma("GCC unroll 4")
-            for (int r = 0; r < R; ++r) {
-                const vector u = V_AND(x[r], V_BYTES(3 << 2 * n));
-                _Pragma("GCC unroll 4")
-                for (int t = 0; t < N; ++t)
-                    acc[(n * R + r) * N + t] = V_DOT(acc[(n * R + r) * N + t], u, a[t]);
-            }
-        }
+    const vector m0 = V_BYTES(3), m1 = V_BYTES(12), m2 = V_BYTES(48), m3 = V_BYTES(192);
+    /* Pair i is of row vector i / N and activations i % N. */
+#define SUMS(i) lanes a##i = {0}, b##i = {0}, c##i = {0}, d##i = {0};
+#define MULTIPLY(i)                                                                \
+    if (i < R * N) {                                                               \
+        const vector x = V_LOAD(w + i / N * V_SIZE);                               \
+        const int8_t *q = tile + i % N * 4;                                        \
+        a##i = V_DOT(a##i, V_AND(x, m0), four_of(q));                              \
+        b##i = V_DOT(b##i, V_AND(x, m1), four_of(q + 4 * tokens));                 \
+        c##i = V_DOT(c##i, V_AND(x, m2), four_of(q + 8 * tokens));                 \
+        d##i = V_DOT(d##i, V_AND(x, m3), four_of(q + 12 * tokens));                \
     }
-    _Pragma("GCC unroll 4")
-    for (int i = 0; i < R * N; ++i)
-        add_to(sums + i % N * STERN_MM_PANEL + i / N * V_ROWS,
-               V_ADD(V_ADD(acc[i], V_SHIFT(acc[R * N + i], 2)),
-                     V_ADD(V_SHIFT(acc[2 * R * N + i], 4),
-                           V_SHIFT(acc[3 * R * N + i], 6))));
+#define FINISH(i)                                                                  \
+    if (i < R * N)                                                                 \
+        add_to(sums + i % N * STERN_MM_PANEL + i / N * V_ROWS,                     \
+               a##i + (b##i >> 2) + (c##i >> 4) + (d##i >> 6));
+    EACH_4(SUMS)
+    do {
+        /* Beyond what the processor fetches ahead by itself. */
+        for (int line = 0; line < R * V_SIZE; line += 64)
+            PREFETCH(w + line);
+        EACH_4(MULTIPLY)
+        w += stride;
+        tile += 16 * tokens;
+    } while (--count);
+    EACH_4(FINISH)
+#undef SUMS
+#undef MULTIPLY
+#undef FINISH
 }
 
-/* R vectors of rows by N rows of activations, one field after the other. */
+/* R vectors of rows (1, 2 or 4) by N rows of activations, R * N <= 24, one field after
+ * the other. Meanwhile a line of `next` after the other comes to the cache. */
 ALWAYS_INLINE void dots_in_turn(const int R, const int N, const uint8_t *w,
                                 ptrdiff_t stride, ptrdiff_t count, const int8_t *tile,
-                                int tokens, int32_t *sums)
+                                int tokens, int32_t *sums, const void *next)
 {
-    vector acc[24];
-    _Pragma("GCC unroll 24")
-    for (int i = 0; i < R * N; ++i)
-        acc[i] = V_ZERO;
-    _Pragma("GCC unroll 4")
-    for (int n = 3; n >= 0; --n) {
+#define SUMS(t) lanes a##t = {0}, b##t = {0}, c##t = {0}, d##t = {0};
+#define MULTIPLY(t)                                                                \
+    if (t < N) {                                                                   \
+        const vector four = four_of(q + 4 * t);                                    \
+        a##t = V_DOT(a##t, u0, four);                                              \
+        if (R > 1)                                                                 \
+            b##t = V_DOT(b##t, u1, four);                                          \
+        if (R > 2) {                                                               \
+            c##t = V_DOT(c##t, u2, four);                                          \
+            d##t = V_DOT(d##t, u3, four);                                          \
+        }                                                                          \
+    }
+#define SHIFT(t)                                                                   \
+    a##t >>= 2;                                                              \
+    b##t >>= 2;                                                              \
+    c##t >>= 2;                                                              \
+    d##t >>= 2;       
+#define FINISH(t)                                                                  \
+    if (t < N) {                                                                   \
+        add_to(sums + t * STERN_MM_PANEL, a##t);                                   \
+        if (R > 1)                                                                 \
+            add_to(sums + t * STERN_MM_PANEL + V_ROWS, b##t);                      \
+        if (R > 2) {                                                               \
+            add_to(sums + t * STERN_MM_PANEL + 2 * V_ROWS, c##t);                  \
+            add_to(sums + t * STERN_MM_PANEL + 3 * V_ROWS, d##t);                  \
+        }                                                                          \
+    }
+    const char *line = next;
+    EACH_12(SUMS)
+    for (int n = 3;; --n) {
         const vector mask = V_BYTES(3 << 2 * n);
         const uint8_t *from = w;
-        const int8_t *a = tile + 4 * n * tokens;
-        for (ptrdiff_t b = 0; b < count; ++b, from += stride, a += 16 * tokens) {
-            vector u[4];
-            _Pragma("GCC unroll 4")
-            for (int r = 0; r < R; ++r)
-                u[r] = V_AND(V_LOAD(from + r * V_SIZE), mask);
-            _Pragma("GCC unroll 12")
-            for (int t = 0; t < N; ++t) {
-                const vector four = four_of(a + 4 * t);
-                _Pragma("GCC unroll 4")
-                for (int r = 0; r < R; ++r)
-                    acc[r * N + t] = V_DOT(acc[r * N + t], u[r], four);
-            }
-        }
-        if (n) {
-            _Pragma("GCC unroll 24")
-            for (int i = 0; i < R * N; ++i)
-                acc[i] = V_SHIFT(acc[i], 2);
-        }
+        const int8_t *q = tile + 4 * n * tokens;
+        ptrdiff_t k = count;
+        do {
+            const vector u0 = V_AND(V_LOAD(from), mask),
+                         u1 = R > 1 ? V_AND(V_LOAD(from + V_SIZE), mask) : u0,
+                         u2 = R > 2 ? V_AND(V_LOAD(from + 2 * V_SIZE), mask) : u0,
+                         u3 = R > 2 ? V_AND(V_LOAD(from + 3 * V_SIZE), mask) : u0;
+            EACH_12(MULTIPLY)
+            __builtin_prefetch(line);
+            line += 64;
+            from += stride;
+            q += 16 * tokens;
+        } while (--k);
+        if (!n)
+            break;
+        EACH_12(SHIFT)
     }
-    _Pragma("GCC unroll 24")
-    for (int i = 0; i < R * N; ++i)
-        add_to(sums + i % N * STERN_MM_PANEL + i / N * V_ROWS, acc[i]);
+    EACH_12(FINISH)
+#undef SUMS
+#undef MULTIPLY
+#undef SHIFT
+#undef FINISH
 }
 
 #if STERN_MM_AVX512
 #define EACH_N(R)                                                                  \
     switch (tokens) {                                                              \
-    case 3: dots_in_turn(R, 3, from, stride, count, tile, 3, to); break;           \
-    case 4: dots_in_turn(R, 4, from, stride, count, tile, 4, to); break;           \
-    case 5: dots_in_turn(R, 5, from, stride, count, tile, 5, to); break;           \
-    case 6: dots_in_turn(R, 6, from, stride, count, tile, 6, to); break;
+    case 3: dots_in_turn(R, 3, from, stride, count, tile, 3, to, next); break;     \
+    case 4: dots_in_turn(R, 4, from, stride, count, tile, 4, to, next); break;     \
+    case 5: dots_in_turn(R, 5, from, stride, count, tile, 5, to, next); break;     \
+    case 6: dots_in_turn(R, 6, from, stride, count, tile, 6, to, next); break;
 
 static void dots_4(const uint8_t *from, ptrdiff_t stride, ptrdiff_t count,
-                   const int8_t *tile, int tokens, int32_t *to)
+                   const int8_t *tile, int tokens, int32_t *to, const void *next)
 {
     EACH_N(4)
     }
@@ -147,16 +162,16 @@ static void dots_4(const uint8_t *from, ptrdiff_t stride, ptrdiff_t count,
 
 #define EACH_MORE(R)                                                               \
     EACH_N(R)                                                                      \
-    case 7: dots_in_turn(R, 7, from, stride, count, tile, 7, to); break;           \
-    case 8: dots_in_turn(R, 8, from, stride, count, tile, 8, to); break;           \
-    case 9: dots_in_turn(R, 9, from, stride, count, tile, 9, to); break;           \
-    case 10: dots_in_turn(R, 10, from, stride, count, tile, 10, to); break;        \
-    case 11: dots_in_turn(R, 11, from, stride, count, tile, 11, to); break;        \
-    case 12: dots_in_turn(R, 12, from, stride, count, tile, 12, to); break;        \
+    case 7: dots_in_turn(R, 7, from, stride, count, tile, 7, to, next); break;     \
+    case 8: dots_in_turn(R, 8, from, stride, count, tile, 8, to, next); break;     \
+    case 9: dots_in_turn(R, 9, from, stride, count, tile, 9, to, next); break;     \
+    case 10: dots_in_turn(R, 10, from, stride, count, tile, 10, to, next); break;  \
+    case 11: dots_in_turn(R, 11, from, stride, count, tile, 11, to, next); break;  \
+    case 12: dots_in_turn(R, 12, from, stride, count, tile, 12, to, next); break;  \
     }
 
 static void dots_2(const uint8_t *from, ptrdiff_t stride, ptrdiff_t count,
-                   const int8_t *tile, int tokens, int32_t *to)
+                   const int8_t *tile, int tokens, int32_t *to, const void *next)
 {
     if (tokens == 2)
         dots_apart(2, 2, from, stride, count, tile, 2, to);
@@ -164,7 +179,7 @@ static void dots_2(const uint8_t *from, ptrdiff_t stride, ptrdiff_t count,
 }
 
 static void dots_1(const uint8_t *from, ptrdiff_t stride, ptrdiff_t count,
-                   const int8_t *tile, int tokens, int32_t *to)
+                   const int8_t *tile, int tokens, int32_t *to, const void *next)
 {
     if (tokens == 2)
         dots_apart(1, 2, from, stride, count, tile, 2, to);
@@ -185,14 +200,16 @@ static void dots(const uint8_t *w, int groups, ptrdiff_t count, const int8_t *ti
         return;
     }
     if (groups == 4 && tokens > 2 && tokens <= 6) {
-        dots_4(w, stride, count, tile, tokens, sums);
+        dots_4(w, stride, count, tile, tokens, sums, tile + count * 16 * tokens);
         return;
     }
     int g = 0;
     for (; g + 2 <= groups; g += 2)
-        dots_2(w + g * 64, stride, count, tile, tokens, sums + g * 16);
+        dots_2(w + g * 64, stride, count, tile, tokens, sums + g * 16,
+               g ? (const void *)(w + count * stride) : tile + count * 16 * tokens);
     if (g < groups)
-        dots_1(w + g * 64, stride, count, tile, tokens, sums + g * 16);
+        dots_1(w + g * 64, stride, count, tile, tokens, sums + g * 16,
+               w + count * stride);
 }
 
 /* One row of activations by R row groups in format T5. */
@@ -200,39 +217,35 @@ ALWAYS_INLINE void dots_t5_tile(const int R, const uint8_t *w, ptrdiff_t stride,
                                 ptrdiff_t count, const int8_t *tile, int32_t *sums)
 {
     const t5_tables tables = load_t5_tables();
-    vector acc[20];
-    _Pragma("GCC unroll 20")
-    for (int i = 0; i < 5 * R; ++i)
-        acc[i] = V_ZERO;
-    for (ptrdiff_t b = 0; b + 5 <= count; b += 5, tile += 80)
-        for (int j = 0; j < 4; ++j, w += stride) {
-            const vector last = four_of(tile + 64 + 4 * j);
-            vector x[4];
-            _Pragma("GCC unroll 4")
-            for (int r = 0; r < R; ++r) {
-                vector fifth;
-                __builtin_prefetch(w + r * 64 + 4096);
-                x[r] = decode_step(V_LOAD(w + r * 64), &tables, &fifth);
-                acc[4 * R + r] = V_DOT(acc[4 * R + r], fifth, last);
-            }
-            _Pragma("GCC unroll 4")
-            for (int n = 0; n < 4; ++n) {
-                const vector a = four_of(tile + 16 * j + 4 * n);
-                _Pragma("GCC unroll 4")
-                for (int r = 0; r < R; ++r)
-                    acc[n * R + r] = V_DOT(acc[n * R + r],
-                                           V_AND(x[r], V_BYTES(3 << 2 * n)), a);
-            }
-        }
-    _Pragma("GCC unroll 4")
-    for (int r = 0; r < R; ++r) {
-        /* 81 s / 81, exactly: the inverse of 81 modulo 2^32. */
-        const vector fifths = _mm512_mullo_epi32(acc[4 * R + r],
-                                                 V_FOUR((int32_t)0x781948b1u));
-        add_to(sums + r * V_ROWS,
-               V_ADD(V_ADD(V_ADD(acc[r], fifths), V_SHIFT(acc[R + r], 2)),
-                     V_ADD(V_SHIFT(acc[2 * R + r], 4), V_SHIFT(acc[3 * R + r], 6))));
+    const vector m0 = V_BYTES(3), m1 = V_BYTES(12), m2 = V_BYTES(48), m3 = V_BYTES(192);
+#define SUMS(r) lanes a##r = {0}, b##r = {0}, c##r = {0}, d##r = {0}, e##r = {0};
+#define MULTIPLY(r)                                                                \
+    if (r < R) {                                                                   \
+        vector fifth;                                                              \
+        PREFETCH(w + r * 64);                                 \
+        const vector x = decode_step(V_LOAD(w + r * 64), &tables, &fifth);         \
+        e##r = V_DOT(e##r, fifth, four_of(tile + 64 + 4 * j));                     \
+        a##r = V_DOT(a##r, V_AND(x, m0), four_of(tile + 16 * j));                  \
+        b##r = V_DOT(b##r, V_AND(x, m1), four_of(tile + 16 * j + 4));              \
+        c##r = V_DOT(c##r, V_AND(x, m2), four_of(tile + 16 * j + 8));              \
+        d##r = V_DOT(d##r, V_AND(x, m3), four_of(tile + 16 * j + 12));             \
     }
+    /* The fifths are 81 s; times the inverse of 81 modulo 2^32 that is s. */
+#define FINISH(r)                                                                  \
+    if (r < R) {                                                                   \
+        e##r = (lanes)_mm512_mullo_epi32((vector)e##r, V_FOUR(0x781948b1));         \
+        add_to(sums + r * V_ROWS,                                                  \
+               a##r + (b##r >> 2) + (c##r >> 4) + (d##r >> 6) + e##r);             \
+    }
+    EACH_4(SUMS)
+    for (ptrdiff_t k = 0; k + 5 <= count; k += 5, tile += 80)
+        for (int j = 0; j < 4; ++j, w += stride) {
+            EACH_4(MULTIPLY)
+        }
+    EACH_4(FINISH)
+#undef SUMS
+#undef MULTIPLY
+#undef FINISH
 }
 
 static void dots_t5(const uint8_t *w, int groups, ptrdiff_t count, const int8_t *tile,
@@ -254,16 +267,15 @@ static void dots(const uint8_t *w, int groups, ptrdiff_t count, const int8_t *ti
 {
     const ptrdiff_t stride = groups * 64;
     for (int g = 0; g < groups; ++g, w += 64, sums += 16)
-        for (int t = 0; t < tokens; t += 6) {
+        for (int t = 0; t < tokens; t += 4) {
             const int8_t *a = tile + 4 * t;
             int32_t *to = sums + t * STERN_MM_PANEL;
+            const void *next = tile + count * 16 * tokens;
             switch (tokens - t) {
             case 1: dots_apart(2, 1, w, stride, count, a, tokens, to); break;
-            case 2: dots_in_turn(2, 2, w, stride, count, a, tokens, to); break;
-            case 3: dots_in_turn(2, 3, w, stride, count, a, tokens, to); break;
-            case 4: dots_in_turn(2, 4, w, stride, count, a, tokens, to); break;
-            case 5: dots_in_turn(2, 5, w, stride, count, a, tokens, to); break;
-            default: dots_in_turn(2, 6, w, stride, count, a, tokens, to);
+            case 2: dots_in_turn(2, 2, w, stride, count, a, tokens, to, next); break;
+            case 3: dots_in_turn(2, 3, w, stride, count, a, tokens, to, next); break;
+            default: dots_in_turn(2, 4, w, stride, count, a, tokens, to, next);
             }
         }
 }

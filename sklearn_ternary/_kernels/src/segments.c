@@ -6,11 +6,35 @@
 static const struct { int values, bytes; } units[STERN_N_LAYOUTS] = {
     [STERN_T2] = {4, 1}, [STERN_T5] = {5, 1}, [STERN_Q3] = {24, 7},
     [STERN_I4] = {2, 1}, [STERN_I8] = {1, 1},
+    [STERN_TQ1_0] = {256, 52}, [STERN_TQ2_0] = {256, 64},
+    [STERN_I2_S_X86] = {128, 32}, [STERN_I2_S_ARM] = {64, 16},
 };
 
 ptrdiff_t stern_packed_bytes(int layout, ptrdiff_t n)
 {
     return (n + units[layout].values - 1) / units[layout].values * units[layout].bytes;
+}
+
+/* Whether a field of two bits is 3. */
+static int has_three(const uint8_t *unit, int n)
+{
+    uint8_t found = 0;
+    for (int i = 0; i < n; ++i)
+        found |= unit[i] & unit[i] >> 1;
+    return (found & 0x55) != 0;
+}
+
+/* Whether a byte is no number below 243 in 256ths, rounded up; the last four bytes
+ * hold multiples of 3. */
+static int is_invalid_tq1_0(const uint8_t *unit)
+{
+    unsigned found = 0;
+    for (int i = 0; i < 52; ++i) {
+        const unsigned number = unit[i] * 243u >> 8;
+        found |= (number * 256 + 242) / 243 ^ unit[i];
+        found |= i < 48 ? 0 : number % 3;
+    }
+    return found != 0;
 }
 
 static int is_invalid(const uint8_t *unit, int layout)
@@ -25,6 +49,14 @@ static int is_invalid(const uint8_t *unit, int layout)
         return (*unit & 15) == 0 || *unit >> 4 == 0;
     case STERN_I8:
         return *unit == 128;
+    case STERN_TQ1_0:
+        return is_invalid_tq1_0(unit);
+    case STERN_TQ2_0:
+        return has_three(unit, 64);
+    case STERN_I2_S_X86:
+        return has_three(unit, 32);
+    case STERN_I2_S_ARM:
+        return has_three(unit, 16);
     }
     for (int i = 0; i < 7; ++i)
         word |= (uint64_t)unit[i] << 8 * i;
@@ -34,12 +66,39 @@ static int is_invalid(const uint8_t *unit, int layout)
     return 0;
 }
 
-ptrdiff_t stern_find_invalid(const uint8_t *packed, ptrdiff_t n_bytes, int layout)
+int stern_unit_bytes(int layout)
+{
+    return units[layout].bytes;
+}
+
+/* A quick look at many units, which does not say where. */
+static int any_invalid(const stern_codec *codec, const uint8_t *packed, ptrdiff_t n_units,
+                       int layout)
+{
+    switch (layout) {
+    case STERN_TQ1_0:
+        return 1;
+    case STERN_TQ2_0:
+    case STERN_I2_S_X86:
+    case STERN_I2_S_ARM:
+        return codec->any_invalid[STERN_T2](packed, n_units * units[layout].bytes);
+    }
+    return codec->any_invalid[layout](packed, n_units);
+}
+
+ptrdiff_t stern_find_invalid(const stern_codec *codec, const uint8_t *packed,
+                             ptrdiff_t n_bytes, int layout)
 {
     const int size = units[layout].bytes;
-    for (ptrdiff_t unit = 0; unit < n_bytes / size; ++unit)
-        if (is_invalid(packed + unit * size, layout))
-            return unit;
+    const ptrdiff_t n_units = n_bytes / size, step = 8192 / size;
+    for (ptrdiff_t start = 0; start < n_units; start += step) {
+        const ptrdiff_t end = n_units - start < step ? n_units : start + step;
+        if (!any_invalid(codec, packed + start * size, end - start, layout))
+            continue;
+        for (ptrdiff_t unit = start; unit < end; ++unit)
+            if (is_invalid(packed + unit * size, layout))
+                return unit;
+    }
     return -1;
 }
 

@@ -24,20 +24,21 @@
                                  const uint8_t *packed, ptrdiff_t start,          \
                                  ptrdiff_t end, int layout, const T *step,        \
                                  ptrdiff_t group_size, T *values);                \
-    /* The bracket (low, high] of the threshold of least squared error on three   \
-     * levels, narrowed by sums and counts above each of STERN_N_ABOVE ascending   \
-     * thresholds; returns whether it is narrower now. */                         \
-    int stern_narrow_##f(const T *thresholds, const double *sums,                 \
-                         const int64_t *counts, T *low, T *high);                 \
-    /* That threshold itself: of the n magnitudes in v (overwritten), all within  \
-     * the bracket, and base_count larger ones of sum base_sum. */                \
-    T stern_best_threshold_##f(const stern_##f *loops, T *v, ptrdiff_t n, T low,  \
-                               T high, double base_sum, int64_t base_count);
+    void stern_affine_codes_##f(const stern_##f *loops, const T *row,             \
+                                ptrdiff_t start, ptrdiff_t end, const T *scale,   \
+                                const T *zero_point, ptrdiff_t group_size,        \
+                                int lowest, int highest, int8_t *codes);          \
+    void stern_affine_values_##f(const stern_##f *loops, const int8_t *row,       \
+                                 ptrdiff_t start, ptrdiff_t end, const T *scale,  \
+                                 const T *zero_point, ptrdiff_t group_size,       \
+                                 T *values);
 
 STERN_SEGMENT_FUNCTIONS(float, f32)
 STERN_SEGMENT_FUNCTIONS(double, f64)
 
 /* Bytes of n codes, and the first unit that no codes pack to, or -1. */
 ptrdiff_t stern_packed_bytes(int layout, ptrdiff_t n);
-ptrdiff_t stern_find_invalid(const uint8_t *packed, ptrdiff_t n_bytes, int layout);
+ptrdiff_t stern_find_invalid(const stern_codec *codec, const uint8_t *packed,
+                             ptrdiff_t n_bytes, int layout);
+int stern_unit_bytes(int layout);
 #endif

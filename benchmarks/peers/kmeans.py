@@ -1,0 +1,271 @@
+"""k-means beside scikit-learn, scikit-learn-intelex and faiss.
+
+    python benchmarks/peers/kmeans.py
+    python benchmarks/peers/kmeans.py --shapes 100000x64x256 --threads 1 2
+
+All contestants run in one process and take turns, round after round: the same
+start, the same number of iterations, no tolerance. Each keeps its shortest wall
+time and its shortest processor time; on one thread the latter is what a busy machine
+disturbs least. Seeding is greedy k-means++ and one iteration, less the time of one
+iteration from a given start. Ratios are peer time / ours.
+"""
+
+import argparse
+import json
+import math
+import sys
+from importlib import metadata
+from pathlib import Path
+from time import perf_counter, process_time
+
+import numpy as np
+from scipy import sparse
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+from sklearn_ternary import ClusteredKMeans, config_context
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from _machine import describe_machine
+
+# Shape (rows, columns, clusters) and iterations.
+SHAPES = {
+    (10_000, 100, 10): 50,
+    (10_000, 100, 100): 20,
+    (100_000, 64, 100): 20,
+    (100_000, 64, 256): 20,
+    (1_000_000, 16, 64): 20,
+    (50_000, 784, 10): 20,
+    (100_000, 384, 1000): 5,
+}
+TASKS = ("iterations", "seeding", "sparse")
+OURS = "ours"
+INSTALL = {
+    "scikit-learn-intelex": "pip install scikit-learn-intelex",
+    "faiss": "pip install faiss-cpu",
+}
+
+
+def embeddings(n, d, k, dtype, seed=0):
+    """Rows like embeddings: unit length, topics of very different size."""
+    rng = np.random.default_rng(seed)
+    spectrum = np.arange(1, d + 1) ** -0.5
+    share = 1 / np.arange(1, k + 1)
+    topics = (rng.normal(size=(k, d)) * spectrum).astype(dtype)
+    X = topics[rng.choice(k, n, p=share / share.sum())]
+    for start in range(0, n, 65536):
+        part = X[start : start + 65536]
+        part += 0.7 * rng.normal(size=part.shape) * spectrum
+        part /= np.linalg.norm(part, axis=1, keepdims=True)
+    return X
+
+
+def bags_of_words(n, d, k, dtype, seed=0):
+    """Sparse rows of about 1 % of the columns, some columns much more frequent."""
+    rng = np.random.default_rng(seed)
+    share = 1 / np.arange(1, d + 1)
+    columns = rng.choice(d, (n, max(1, d // 100)), p=share / share.sum())
+    indptr = np.arange(n + 1, dtype=np.int32) * columns.shape[1]
+    parts = np.ones(columns.size, dtype), columns.ravel().astype(np.int32), indptr
+    X = sparse.csr_array(parts, shape=(n, d))
+    X.sum_duplicates()
+    return X
+
+
+def contestants():
+    """Return {name: function} and {name: how to install it} of what is missing.
+
+    A function takes X, the start (an array or None), the number of clusters and of
+    iterations, and returns the inertia and the number of iterations.
+    """
+    found = {OURS: _with(ClusteredKMeans), "scikit-learn": _with(KMeans)}
+    missing = {}
+    try:
+        from sklearnex.cluster import KMeans as IntelKMeans
+
+        found["scikit-learn-intelex"] = _with(IntelKMeans)
+    except ImportError:
+        missing["scikit-learn-intelex"] = INSTALL["scikit-learn-intelex"]
+    try:
+        import faiss
+
+        found["faiss"] = _with_faiss(faiss)
+    except ImportError:
+        missing["faiss"] = INSTALL["faiss"]
+    return found, missing
+
+
+def _with(estimator):
+    def run(X, start, k, n_iter):
+        init = "k-means++" if start is None else start
+        kmeans = estimator(
+            k, init=init, n_init=1, max_iter=n_iter, tol=0, random_state=0
+        ).fit(X)
+        return float(kmeans.inertia_), kmeans.n_iter_
+
+    return run
+
+
+def _with_faiss(faiss):
+    def run(X, start, k, n_iter):
+        if start is None or sparse.issparse(X) or X.dtype != np.float32:
+            return None
+        kmeans = faiss.Kmeans(
+            X.shape[1],
+            k,
+            niter=n_iter,
+            min_points_per_centroid=1,
+            max_points_per_centroid=len(X),
+        )
+        kmeans.train(X, init_centroids=start)
+        return float(kmeans.obj[-1]), n_iter
+
+    return run
+
+
+def measure(shapes, rounds, threads, dtypes=("float32",), tasks=TASKS):
+    """Measure everything; `shapes` is as `SHAPES`. Returns a list of rows."""
+    runs, _ = contestants()
+    rows = []
+    for (n, d, k), n_iter in shapes.items():
+        for dtype in dtypes:
+            for task in tasks:
+                for n_threads in threads:
+                    rows += _turns(
+                        runs, task, n, d, k, n_iter, dtype, n_threads, rounds
+                    )
+    return rows
+
+
+def _turns(runs, task, n, d, k, n_iter, dtype, n_threads, rounds):
+    make = bags_of_words if task == "sparse" else embeddings
+    X = make(n, d, k, np.dtype(dtype).type)
+    chosen = np.random.default_rng(1).choice(n, k, replace=False)
+    start = X[chosen].toarray() if sparse.issparse(X) else X[chosen]
+    rows = {}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            if task == "seeding":
+                timed = _timed(run, n_threads, X, None, k, 1)
+                once = _timed(run, n_threads, X, start, k, 1)
+                if timed is None or timed[2] is None:
+                    continue
+                wall, cpu = timed[0] - once[0], timed[1] - once[1]
+                inertia, iterations = timed[2]
+            else:
+                timed = _timed(run, n_threads, X, start, k, n_iter)
+                if timed is None or timed[2] is None:
+                    continue
+                wall, cpu, (inertia, iterations) = timed
+            row = rows.setdefault(
+                name,
+                {
+                    "task": task,
+                    "shape": [n, d, k],
+                    "dtype": dtype,
+                    "n_threads": n_threads,
+                    "contestant": name,
+                    "seconds": math.inf,
+                    "cpu_seconds": math.inf,
+                    "inertia": inertia,
+                    "n_iter": iterations,
+                },
+            )
+            row["seconds"] = min(row["seconds"], wall)
+            row["cpu_seconds"] = min(row["cpu_seconds"], cpu)
+    for row in rows.values():
+        for key in ("seconds", "cpu_seconds"):
+            row["ratio_" + key] = row[key] / rows[OURS][key]
+    return list(rows.values())
+
+
+def _timed(run, n_threads, *args):
+    with threadpool_limits(n_threads), config_context(n_threads=n_threads):
+        wall, cpu = perf_counter(), process_time()
+        result = run(*args)
+        return perf_counter() - wall, process_time() - cpu, result
+
+
+def report(results):
+    """Return the lines that say what was found."""
+    machine = results["machine"]
+    lines = [
+        f"{machine['cpu']}, {machine['n_cpus']} CPUs, {machine['system']}, "
+        f"{machine['date']}",
+        ", ".join(f"{name} {v}" for name, v in machine["versions"].items()),
+        f"shortest of {results['rounds']} rounds; ratios are peer / ours, wall time "
+        "and processor time",
+    ]
+    lines += [f"{name} is missing: {how}" for name, how in results["missing"].items()]
+    lines += [
+        "",
+        f"{'task':<11} {'shape':<16} {'dtype':<8} {'threads':>7} {'contestant':<21}"
+        f"{'ms':>10} {'cpu ms':>10} {'iter':>5} {'inertia':>13}  ratios",
+    ]
+    for row in results["results"]:
+        shape = "x".join(map(str, row["shape"]))
+        ratios = ""
+        if row["contestant"] != OURS:
+            ratios = f"{row['ratio_seconds']:.2f} {row['ratio_cpu_seconds']:.2f}"
+        lines.append(
+            f"{row['task']:<11} {shape:<16} {row['dtype']:<8} {row['n_threads']:>7} "
+            f"{row['contestant']:<21}{row['seconds'] * 1e3:>10.2f} "
+            f"{row['cpu_seconds'] * 1e3:>10.2f} {row['n_iter']:>5} "
+            f"{row['inertia']:>13.6g}  {ratios}".rstrip()
+        )
+    return lines
+
+
+def _versions():
+    found = {}
+    for name in ("scikit-learn", "scikit-learn-intelex", "faiss-cpu"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _shape(text):
+    return tuple(int(part) for part in text.split("x"))
+
+
+def main():
+    """Run as a script."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-o", "--output", help="JSON file to write")
+    parser.add_argument("--shapes", type=_shape, nargs="+", help="as 100000x64x256")
+    parser.add_argument("--iterations", type=int, help="instead of those of a shape")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--dtypes", nargs="+", default=["float32"])
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
+    arguments = parser.parse_args()
+    if any(n < 1 for n in [arguments.rounds, *arguments.threads]):
+        parser.error("--rounds and --threads must be positive")
+    shapes = {
+        shape: arguments.iterations or SHAPES.get(shape, 20)
+        for shape in arguments.shapes or SHAPES
+    }
+    rows = measure(
+        shapes, arguments.rounds, arguments.threads, arguments.dtypes, arguments.tasks
+    )
+    machine = describe_machine()
+    machine["versions"] |= _versions()
+    results = {
+        "format": "sklearn-ternary peers kmeans 1",
+        "machine": machine,
+        "rounds": arguments.rounds,
+        "missing": contestants()[1],
+        "results": rows,
+    }
+    print("\n".join(report(results)))
+    if arguments.output:
+        with open(arguments.output, "w", encoding="utf-8") as file:
+            json.dump(results, file, indent=1)
+            file.write("\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,379 @@
+"""Products with a ternary matrix."""
+
+import math
+import mmap
+
+import numpy as np
+
+from sklearn_ternary._cpu.pack import unpack
+from sklearn_ternary._kernels import _matmul
+from sklearn_ternary._kernels._cpu_features import ISA_LEVELS, cpu_features
+from sklearn_ternary._layouts import get_layout
+from sklearn_ternary._reference.matmul import split_scale
+
+FORMATS = tuple(_matmul.FORMATS)
+# Level avx2 has two variants; alone it means the better one of the processor.
+VARIANTS = {"avx2+maddubs": ISA_LEVELS["avx2"], "avx2+vnni": _matmul.AVXVNNI}
+# Matrices of at most so many rows are not interleaved: padding to 16 rows, and what is
+# prepared of each activation, would cost more than the products.
+_APART_UP_TO = 24
+# Codes after which a group may begin; groups shorter than 256 waste space apart.
+_UNITS = {"t2": 16, "t5": 80, "r2": 256}
+# Matrices of at least so many bytes lie in huge pages.
+_HUGE_FROM = 2**20
+# Bytes of prepared activations, and codes that are unpacked at a time.
+_PREPARED_BYTES = 2**20
+_CODES_AT_ONCE = 2**20
+_FILL = {"t2": 0x55, "t5": 121, "r2": 0x55}  # code 0 everywhere
+
+
+def _level(isa):
+    if isa in VARIANTS:
+        return VARIANTS[isa]
+    if isa == "avx2" and _has_avxvnni():
+        return _matmul.AVXVNNI
+    return ISA_LEVELS[isa]
+
+
+_avxvnni = None
+
+
+def _has_avxvnni():
+    global _avxvnni
+    if _avxvnni is None:
+        flag = cpu_features().get("avxvnni", False)
+        _avxvnni = flag and _matmul.is_built(_matmul.AVXVNNI)
+    return _avxvnni
+
+
+def quantize_activations(X, *, n_threads, isa):
+    """Round each row of X, float32, to 8 bits: ``(q, step)``."""
+    q = np.empty(X.shape, dtype=np.int8)
+    step = np.empty(X.shape[0], dtype=np.float32)
+    _matmul.quantize_activations(X, q, step, _level(isa), n_threads)
+    return q, step
+
+
+class PackedMatrix:
+    """A ternary matrix laid out for multiplication, see ``src/matmul.h``.
+
+    The parameters of `sklearn_ternary._reference.matmul.PackedMatrix`, and:
+
+    Parameters
+    ----------
+    format : {"t2", "t5", "r2"} or None, default=None
+        How the codes lie: 16 rows interleaved with 2 bits a code, or with 1.6,
+        or rows apart. t5 is slower in the caches, and faster only for 8-bit
+        activations and matrices that come from memory. None chooses r2 for few
+        rows and t2 otherwise.
+    n_threads : int
+    isa : str
+        For unpacking. The products may use others; the layout does not depend
+        on it.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Number of results and number of activations of a product.
+    """
+
+    def __init__(
+        self,
+        packed,
+        n_values,
+        layout,
+        scale,
+        group_size,
+        transposed=False,
+        *,
+        format=None,
+        n_threads,
+        isa,
+    ):
+        get_layout(layout, 3)
+        stored = (packed.shape[0], n_values)
+        self.shape = stored[::-1] if transposed else stored
+        self._parts = [
+            _Part(part, self.shape[1], format)
+            for part in split_scale(scale, stored, group_size, transposed)
+        ]
+        fill = self._fill_columns if transposed else self._fill_rows
+        fill(packed, n_values, layout, n_threads, isa)
+
+    def _fill_rows(self, packed, n_values, layout, n_threads, isa):
+        (part,) = self._parts
+        for rows, columns, codes in _panels(
+            packed, n_values, layout, 256, 1, n_threads, isa
+        ):
+            _matmul.pack_rows(codes, rows, columns, part.weights, part.form, n_threads)
+
+    def _fill_columns(self, packed, n_values, layout, n_threads, isa):
+        # Parts begin anywhere in a row: then all of a row is unpacked.
+        multiple = 16 if len(self._parts) == 1 else max(n_values, 1)
+        for rows, columns, codes in _panels(
+            packed, n_values, layout, 80, multiple, n_threads, isa
+        ):
+            for part in self._parts:
+                first = max(part.results.start, columns)
+                stop = min(part.results.stop, columns + codes.shape[1])
+                _matmul.pack_columns(
+                    codes[:, first - columns : stop - columns],
+                    first - part.results.start,
+                    rows,
+                    part.weights,
+                    part.form,
+                    n_threads,
+                )
+
+    @property
+    def nbytes(self):
+        """Bytes that are held for the products."""
+        return sum(part.nbytes for part in self._parts)
+
+    @property
+    def format(self):
+        """``"t2"``, ``"t5"`` or ``"r2"``."""
+        return self._parts[0].format if self._parts else "t2"
+
+    @property
+    def needs_float(self):
+        """Whether scales have to be multiplied into the activations first."""
+        return any(part.fold is not None for part in self._parts)
+
+    def matmul_float(self, X, *, n_threads, isa):
+        """Multiply float32 or float64 activations, C-contiguous, of shape (N, ...).
+
+        Returns
+        -------
+        y : ndarray of shape (N, number of results), of the dtype of X
+        """
+
+        def multiply(part, out):
+            part.multiply_float(_folded(X, part.fold), out, _level(isa), n_threads)
+
+        return self._assemble(X.shape[0], X.dtype, multiply)
+
+    def matmul_int8(self, X, *, n_threads, isa):
+        """Multiply float32 activations, C-contiguous, rounded to 8 bits first.
+
+        Returns
+        -------
+        y : ndarray of shape (N, number of results), float32
+        """
+
+        def multiply(part, out):
+            for rows in part.batches(X.shape[0], part.form[4] * 16):
+                q, step = quantize_activations(
+                    _folded(X[rows], part.fold), n_threads=n_threads, isa=isa
+                )
+                part.multiply_int8(q, step, out[rows], _level(isa), n_threads)
+
+        return self._assemble(X.shape[0], np.float32, multiply)
+
+    def matmul_quantized(self, q, step, *, n_threads, isa):
+        """Multiply activations that are rounded to 8 bits already.
+
+        Parameters
+        ----------
+        q : ndarray of shape (N, number of activations), int8, C-contiguous
+        step : ndarray of shape (N,), float32
+
+        Raises
+        ------
+        ValueError
+            If scales have to be multiplied into the activations first.
+        """
+        if self.needs_float:
+            raise ValueError(
+                "the scales of this matrix differ along the activations; give the "
+                "activations as float"
+            )
+
+        def multiply(part, out):
+            for rows in part.batches(q.shape[0], part.form[4] * 16):
+                part.multiply_int8(
+                    q[rows], step[rows], out[rows], _level(isa), n_threads
+                )
+
+        return self._assemble(q.shape[0], np.float32, multiply)
+
+    def _assemble(self, n, dtype, multiply):
+        """Results of all parts, each written by ``multiply(part, out)``."""
+        y = np.empty((n, self.shape[0]), dtype=dtype)
+        if self.shape[1] == 0:
+            y[:] = 0
+        elif y.size and len(self._parts) == 1:
+            multiply(self._parts[0], y)
+        elif y.size:
+            for part in self._parts:
+                out = np.empty((n, part.form[0]), dtype=dtype)
+                multiply(part, out)
+                y[:, part.results] = out
+        return y
+
+
+class _Part:
+    """Some of the results: codes in the layout of the kernels, and scales."""
+
+    def __init__(self, part, n_columns, format):
+        self.results, self.fold = part.results, part.fold
+        n_rows = part.results.stop - part.results.start
+        self.format = _choose_format(n_rows, n_columns, part.group_size, format)
+        unit = _UNITS[self.format] // 16
+        group_blocks = _blocks(part.group_size, unit)
+        full, rest = divmod(n_columns, part.group_size)
+        n_blocks = full * group_blocks + _blocks(rest, unit)
+        self.form = (
+            n_rows,
+            n_columns,
+            part.group_size,
+            group_blocks,
+            n_blocks,
+            _matmul.FORMATS[self.format],
+        )
+        if self.format == "r2":
+            n_bytes = n_rows * n_blocks * 4
+        else:
+            steps = n_blocks if self.format == "t2" else n_blocks // 5 * 4
+            n_bytes = -(-n_rows // 16) * steps * 64
+        self.weights = _allocate(n_bytes)
+        self.weights[:] = _FILL[self.format]
+        self._n_segments = _matmul.n_segments(self.weights, self.form)
+        self._n_row_runs = _matmul.n_row_runs(self.weights, self.form)
+        padded = -(-n_rows // _matmul.PANEL) * _matmul.PANEL
+        scale = np.zeros((part.scale.shape[1], padded), dtype=part.scale.dtype)
+        scale[:, :n_rows] = part.scale.T
+        self._scales = {scale.dtype: scale}
+
+    @property
+    def nbytes(self):
+        scales = sum(scale.nbytes for scale in self._scales.values())
+        return self.weights.nbytes + scales
+
+    def scale(self, dtype):
+        """The scales in `dtype`, (groups, padded rows)."""
+        if dtype not in self._scales:
+            (scale,) = list(self._scales.values())[:1]
+            self._scales[dtype] = scale.astype(dtype)
+        return self._scales[dtype]
+
+    def batches(self, n, bytes_each, multiple=_matmul.TOKENS):
+        """Rows of activations to prepare at a time, as slices of nearly one size."""
+        most = max(1, _PREPARED_BYTES // (bytes_each * multiple)) * multiple
+        if n <= most:
+            return (slice(0, n),)
+        count = -(-n // most)
+        return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
+
+    def multiply_int8(self, q, step, out, level, n_threads):
+        if self.format == "r2":
+            runs = self._n_row_runs
+            _matmul.matmul_rows_int8(
+                self.weights,
+                self.form,
+                self.scale(_FLOAT32),
+                q,
+                step,
+                np.empty(runs * q.shape[0] * (self.form[0] + 1), dtype=np.int32),
+                out,
+                level,
+                n_threads,
+            )
+            return
+        n = q.shape[0]
+        _matmul.matmul_int8(
+            self.weights,
+            self.form,
+            self.scale(_FLOAT32),
+            q,
+            step,
+            np.empty(n * self.form[4] * 16, dtype=np.int8),
+            np.empty(n * self._n_segments, dtype=np.int32),
+            out,
+            level,
+            n_threads,
+        )
+
+    def multiply_float(self, X, out, level, n_threads):
+        if self.format == "r2":
+            runs = self._n_row_runs
+            _matmul.matmul_rows_float(
+                self.weights,
+                self.form,
+                self.scale(X.dtype),
+                X,
+                np.empty(runs * X.shape[0] * self.form[0], dtype=X.dtype),
+                out,
+                level,
+                n_threads,
+            )
+            return
+        tokens, per_value = _matmul.float_tile(level, X.dtype == np.float64)
+        bytes_each = per_value * X.itemsize * _matmul.RUN * 16
+        all_runs = -(-self.form[4] // _matmul.RUN)
+        for rows in self.batches(X.shape[0], bytes_each, tokens):
+            n = rows.stop - rows.start
+            runs = min(all_runs, max(1, _PREPARED_BYTES // (bytes_each * n)))
+            values = min(runs * _matmul.RUN, self.form[4]) * 16
+            _matmul.matmul_float(
+                self.weights,
+                self.form,
+                self.scale(X.dtype),
+                X[rows],
+                np.empty(n * values * per_value, dtype=X.dtype),
+                runs,
+                out[rows],
+                level,
+                n_threads,
+            )
+
+
+_FLOAT32 = np.dtype(np.float32)
+
+
+def _blocks(n_values, unit):
+    """Blocks of 16 values that `n_values` need, in whole units of blocks."""
+    return -(-n_values // (16 * unit)) * unit
+
+
+def _choose_format(n_rows, n_columns, group_size, format):
+    if format is not None:
+        if format not in FORMATS:
+            raise ValueError(f"format={format!r} is invalid; choose one of {FORMATS}")
+        return format
+    one_group = group_size >= n_columns
+    return "r2" if n_rows <= _APART_UP_TO and (one_group or group_size >= 256) else "t2"
+
+
+def _allocate(n_bytes):
+    """Uint8 array, on a line of the cache, from huge pages where large."""
+    if n_bytes >= _HUGE_FROM and hasattr(mmap, "MADV_HUGEPAGE"):
+        memory = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        memory.madvise(mmap.MADV_HUGEPAGE)
+        return np.frombuffer(memory, dtype=np.uint8)
+    memory = np.empty(n_bytes + 128, dtype=np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + max(n_bytes, 64)]
+
+
+def _panels(packed, n_values, layout, n_rows, multiple, n_threads, isa):
+    """Codes of part of the rows and columns: (first row, first column, codes)."""
+    row = get_layout(layout)
+    multiple = math.lcm(row.unit_values, multiple)
+    size = max(1, _CODES_AT_ONCE // (n_rows * multiple)) * multiple
+    for r in range(0, packed.shape[0], n_rows):
+        for k in range(0, n_values, size):
+            n = min(size, n_values - k)
+            start = k // row.unit_values * row.unit_bytes
+            part = packed[r : r + n_rows, start : start + row.row_bytes(n)]
+            codes = unpack(
+                np.ascontiguousarray(part), n, layout, n_threads=n_threads, isa=isa
+            )
+            yield r, k, codes
+
+
+def _folded(X, fold):
+    if fold is None:
+        return X
+    with np.errstate(over="ignore", invalid="ignore"):
+        return X * fold.astype(X.dtype, copy=False)

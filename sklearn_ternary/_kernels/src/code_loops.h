@@ -1,0 +1,173 @@
+/* Codes of floats and floats of codes; included by float_loops.h. */
+
+#if STERN_USE_AVX512
+/* One bit for each of 64 values. */
+#if T_BITS == 32
+#define MASK64(OP, p, b)                                                              \
+    ((uint64_t)_mm512_cmp_ps_mask(_mm512_loadu_ps(p), (__m512)(b)[0], OP)             \
+     | (uint64_t)_mm512_cmp_ps_mask(_mm512_loadu_ps((p) + 16), (__m512)(b)[1], OP) << 16 \
+     | (uint64_t)_mm512_cmp_ps_mask(_mm512_loadu_ps((p) + 32), (__m512)(b)[2], OP) << 32 \
+     | (uint64_t)_mm512_cmp_ps_mask(_mm512_loadu_ps((p) + 48), (__m512)(b)[3], OP) << 48)
+#define N_B 4
+#else
+static inline uint64_t mask64_f64(const double *p, const V *b, const int above)
+{
+    uint64_t m = 0;
+    _Pragma("GCC unroll 8")
+    for (int k = 0; k < 8; ++k) {
+        const __m512d v = _mm512_loadu_pd(p + 8 * k);
+        const __mmask8 c = above ? _mm512_cmp_pd_mask(v, (__m512d)b[k], _CMP_GT_OQ)
+                                 : _mm512_cmp_pd_mask(v, (__m512d)b[k], _CMP_LT_OQ);
+        m |= (uint64_t)c << (8 * k);
+    }
+    return m;
+}
+#define MASK64(OP, p, b) mask64_f64(p, b, (OP) == _CMP_GT_OQ)
+#define N_B 8
+#endif
+
+static inline void STERN_GLUE(F(codes), _step)(const T *x, const V *t, int five, int8_t *out)
+{
+    V minus[N_B];
+    const __m512i one = _mm512_set1_epi8(1);
+    for (int k = 0; k < N_B; ++k)
+        minus[k] = -t[k];
+    const uint64_t above = MASK64(_CMP_GT_OQ, x, t), below = MASK64(_CMP_LT_OQ, x, minus);
+    __m512i c = _mm512_maskz_mov_epi8(above, one);
+    c = _mm512_mask_sub_epi8(c, below, c, one);
+    if (five) {
+        V three[N_B];
+        for (int k = 0; k < N_B; ++k)
+            three[k] = (T)3 * t[k];
+        for (int k = 0; k < N_B; ++k)
+            minus[k] = -three[k];
+        c = _mm512_mask_add_epi8(c, MASK64(_CMP_GT_OQ, x, three), c, one);
+        c = _mm512_mask_sub_epi8(c, MASK64(_CMP_LT_OQ, x, minus), c, one);
+    }
+    _mm512_storeu_si512(out, c);
+}
+#undef MASK64
+#define STEP 64
+#elif STERN_USE_AVX2
+#define N_B (32 / N_V)
+static inline __m256i F(pack32)(const VI m[])
+{
+    /* Masks of 32 values to 32 bytes, in order. */
+#if T_BITS == 32
+    const __m256i a = _mm256_packs_epi32((__m256i)m[0], (__m256i)m[1]);
+    const __m256i b = _mm256_packs_epi32((__m256i)m[2], (__m256i)m[3]);
+#else
+    __m256i w[4];
+    for (int k = 0; k < 4; ++k) {
+        const __m256i even = _mm256_castps_si256(_mm256_shuffle_ps(
+            (__m256)m[2 * k], (__m256)m[2 * k + 1], 0x88));
+        w[k] = _mm256_permute4x64_epi64(even, 0xd8);
+    }
+    const __m256i a = _mm256_packs_epi32(w[0], w[1]), b = _mm256_packs_epi32(w[2], w[3]);
+#endif
+    return _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b),
+                                       _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+static inline void STERN_GLUE(F(codes), _step)(const T *x, const V *t, int five, int8_t *out)
+{
+    VI m[N_B];
+    _Pragma("GCC unroll 8")
+    for (int k = 0; k < N_B; ++k) {
+        const V v = LOAD(x + k * N_V);
+        m[k] = (VI)(v < -t[k]) - (VI)(v > t[k]);
+        if (five)
+            m[k] += (VI)(v < -((T)3 * t[k])) - (VI)(v > (T)3 * t[k]);
+    }
+    _mm256_storeu_si256((__m256i *)out, F(pack32)(m));
+}
+#define STEP 32
+#elif defined(__SSE2__)
+#include <emmintrin.h>
+#define N_B (16 / N_V)
+static inline __m128i F(pack16)(const VI m[])
+{
+#if T_BITS == 32
+    return _mm_packs_epi16(_mm_packs_epi32((__m128i)m[0], (__m128i)m[1]),
+                           _mm_packs_epi32((__m128i)m[2], (__m128i)m[3]));
+#else
+    __m128i w[4];
+    for (int k = 0; k < 4; ++k)
+        w[k] = _mm_castps_si128(
+            _mm_shuffle_ps((__m128)m[2 * k], (__m128)m[2 * k + 1], 0x88));
+    return _mm_packs_epi16(_mm_packs_epi32(w[0], w[1]), _mm_packs_epi32(w[2], w[3]));
+#endif
+}
+
+static inline void STERN_GLUE(F(codes), _step)(const T *x, const V *t, int five, int8_t *out)
+{
+    VI m[N_B];
+    _Pragma("GCC unroll 8")
+    for (int k = 0; k < N_B; ++k) {
+        const V v = LOAD(x + k * N_V);
+        m[k] = (VI)(v < -t[k]) - (VI)(v > t[k]);
+        if (five)
+            m[k] += (VI)(v < -((T)3 * t[k])) - (VI)(v > (T)3 * t[k]);
+    }
+    _mm_storeu_si128((__m128i *)out, F(pack16)(m));
+}
+#define STEP 16
+#endif
+
+static inline int8_t F(code)(T x, T t, int five)
+{
+    const T three = (T)3 * t;
+    int c = (x > t) - (x < -t);
+    if (five)
+        c += (x > three) - (x < -three);
+    return (int8_t)c;
+}
+
+static void F(codes)(const T *x, ptrdiff_t n, T threshold, int five, int8_t *out)
+{
+    ptrdiff_t i = 0;
+#ifdef STEP
+    V t[N_B];
+    for (int k = 0; k < N_B; ++k)
+        t[k] = SPLAT(threshold);
+    if (five)
+        for (; i + STEP <= n; i += STEP) {
+            PREFETCH(x + i, STEP * sizeof(T))
+            STERN_GLUE(F(codes), _step)(x + i, t, 1, out + i);
+        }
+    else
+        for (; i + STEP <= n; i += STEP) {
+            PREFETCH(x + i, STEP * sizeof(T))
+            STERN_GLUE(F(codes), _step)(x + i, t, 0, out + i);
+        }
+#endif
+    for (; i < n; ++i)
+        out[i] = F(code)(x[i], threshold, five);
+}
+
+static void F(codes_each)(const T *x, ptrdiff_t n, const T *threshold, int five, int8_t *out)
+{
+    ptrdiff_t i = 0;
+#ifdef STEP
+    for (; i + STEP <= n; i += STEP) {
+        V t[N_B];
+        for (int k = 0; k < N_B; ++k)
+            t[k] = LOAD(threshold + i + k * N_V);
+        STERN_GLUE(F(codes), _step)(x + i, t, five, out + i);
+    }
+#endif
+    for (; i < n; ++i)
+        out[i] = F(code)(x[i], threshold[i], five);
+}
+
+static void F(values)(const int8_t *codes, ptrdiff_t n, T step, T *out)
+{
+    for (ptrdiff_t i = 0; i < n; ++i)
+        out[i] = (T)codes[i] * step;
+}
+
+static void F(values_each)(const int8_t *codes, ptrdiff_t n, const T *step, T *out)
+{
+    for (ptrdiff_t i = 0; i < n; ++i)
+        out[i] = (T)codes[i] * step[i];
+}

@@ -1,0 +1,100 @@
+/* Loops of k-means: nearest centres, distances to candidates, sums of clusters.
+ *
+ * Rows are worked on in *tiles* of 32, transposed: value t of row r lies at
+ * t * 32 + r, and slot d holds the squared norms. A tile holds x * scale - shift,
+ * the rows in a *frame* whose origin is near the data and whose unit is a power of
+ * two. The rows that fill up the last tile are zeros.
+ *
+ * Centres are packed in groups of as many as a level keeps in registers, balanced:
+ * value t of centre c of a group of K lies at t * K + c.
+ *
+ * What a nearest centre is does not depend on frame, level or threads: it is the
+ * least of the squared distances that `distance` sums up in double precision, and
+ * among equal ones the first. Scores in the frame say which rows are certain. */
+#ifndef STERN_LLOYD_H
+#define STERN_LLOYD_H
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    STERN_LLOYD_TILE = 32,
+    STERN_LLOYD_BLOCK = 256,  /* most rows of a call with bounds */
+    STERN_LLOYD_GROUP = 13,   /* most centres of a group, on any level */
+    STERN_LLOYD_CSR_PAD = 8,  /* centres of sparse products are padded to this */
+};
+
+#define STERN_LLOYD_LOOPS(T, f)                                                      \
+    /* k centres, packed. The score of centre j of a row x in the frame is           \
+     * init[j] + x . c_j, where init[j] is minus half the square of its norm, or     \
+     * minus infinity for a centre that repeats an earlier one. A row is certain     \
+     * where its best score exceeds the second by more than                          \
+     * alpha * (squared norm of the row) + beta. */                                  \
+    typedef struct {                                                                 \
+        ptrdiff_t d, k;                                                              \
+        T scale;                                                                     \
+        const T *shift;                                                              \
+        const T *centers; /* as given, (k, d) */                                     \
+        const T *packed;                                                             \
+        const T *init;                                                               \
+        T alpha, beta;                                                               \
+    } stern_centers_##f;                                                             \
+    typedef struct {                                                                 \
+        int group; /* most centres of a group */                                     \
+        /* Makes the tile of n <= 32 rows. */                                        \
+        void (*pack)(const T *x, ptrdiff_t n, ptrdiff_t d, T scale, const T *shift,  \
+                     T *tile);                                                       \
+        /* Nearest centres of n rows. Without tiles, scratch holds one. */           \
+        void (*nearest)(const stern_centers_##f *c, const T *x, ptrdiff_t n,         \
+                        const T *tiles, T *scratch, int32_t *labels);                \
+        /* The same where labels and bounds of the distances in the frame, (n, 2),   \
+         * are known: above the one to the own centre and below all others. They     \
+         * held before centre j moved by moved[j], and any other by others[j] at     \
+         * most. Scratch holds a tile. */                                            \
+        void (*nearest_bounded)(const stern_centers_##f *c, const T *x, ptrdiff_t n, \
+                                const T *tiles, T *scratch, int32_t *labels,         \
+                                T *bounds, const T *moved, const T *others);         \
+        /* Squared distances in the frame of n rows to n_candidates, packed as one   \
+         * group. Adds up the weighted minima of them and `closest` (and with        \
+         * update, for one candidate, keeps the minima there). */                    \
+        void (*potentials)(const T *x, ptrdiff_t n, ptrdiff_t d, T scale,            \
+                           const T *shift, const T *tiles, T *scratch,               \
+                           const T *candidates, int n_candidates, const T *weight,   \
+                           T *closest, int update, double *potential);               \
+        /* Moves rows from cluster old[i] to new[i]; -1 is none. Columns             \
+         * [first, end) only; totals and counts may be NULL. */                      \
+        void (*move_rows)(const T *x, ptrdiff_t n, ptrdiff_t d, ptrdiff_t first,     \
+                          ptrdiff_t end, const T *weight, const int32_t *old_labels, \
+                          const int32_t *labels, double *sums, double *totals,       \
+                          int64_t *counts);                                          \
+        /* Squared distances to the centres of the labels. */                        \
+        void (*label_distances)(const T *x, ptrdiff_t n, ptrdiff_t d,                \
+                                const T *centers, const int32_t *labels,             \
+                                double *distances);                                  \
+        /* Nearest of k centres by scores in double precision. The centres are       \
+         * transposed, (columns, padded k), minus half the squares of their norms in \
+         * init; scores has room for the padded k. */                                \
+        void (*nearest_csr)(const T *data, const int32_t *indices,                   \
+                            const int32_t *indptr, ptrdiff_t n,                      \
+                            const double *transposed, const double *init,            \
+                            ptrdiff_t k, double *scores, int32_t *labels);           \
+    } stern_lloyd_##f;                                                               \
+    const stern_lloyd_##f *stern_lloyd_##f##_for(int isa);                           \
+    /* Packs centres into groups, and finds init and the largest squared norm. */    \
+    double stern_pack_centers_##f(const T *centers, ptrdiff_t k, ptrdiff_t d,        \
+                                  T scale, const T *shift, int group, T *packed,     \
+                                  T *init);                                          \
+    void stern_move_rows_csr_##f(const T *data, const int32_t *indices,              \
+                                 const int32_t *indptr, ptrdiff_t start,             \
+                                 ptrdiff_t end, ptrdiff_t d, const T *weight,        \
+                                 const int32_t *old_labels, const int32_t *labels,   \
+                                 double *sums, double *totals, int64_t *counts);     \
+    void stern_label_distances_csr_##f(const T *data, const int32_t *indices,        \
+                                       const int32_t *indptr, ptrdiff_t start,       \
+                                       ptrdiff_t end, ptrdiff_t d, const T *centers, \
+                                       const double *squares,                        \
+                                       const int32_t *labels, double *distances);
+
+STERN_LLOYD_LOOPS(float, f32)
+STERN_LLOYD_LOOPS(double, f64)
+
+#endif

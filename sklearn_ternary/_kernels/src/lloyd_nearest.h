@@ -1,0 +1,244 @@
+/* Nearest centres. */
+
+/* Scores of K centres for two vectors of rows: raises best and second. */
+INLINE void F(score_group)(const int K, const T *tile, ptrdiff_t d, const T *c,
+                           const T *init, INT first, V *best, V *second, VI *label)
+{
+    V a[2][GROUP];
+    _Pragma("GCC unroll 16")
+    for (int j = 0; j < K; ++j)
+        a[0][j] = a[1][j] = SPLAT(init[j]);
+    for (ptrdiff_t t = 0; t < d; ++t) {
+        const V x0 = LOAD(tile), x1 = LOAD(tile + N_V);
+        _Pragma("GCC unroll 16")
+        for (int j = 0; j < K; ++j) {
+            const V b = SPLAT(c[j]);
+            a[0][j] = FMA(x0, b, a[0][j]);
+            a[1][j] = FMA(x1, b, a[1][j]);
+        }
+        tile += TILE;
+        c += K;
+    }
+    _Pragma("GCC unroll 16")
+    for (int j = 0; j < K; ++j)
+        _Pragma("GCC unroll 2")
+        for (int p = 0; p < 2; ++p) {
+            const MASK above = ABOVE(a[p][j], best[p]);
+            second[p] = MAX(MIN(a[p][j], best[p]), second[p]);
+            best[p] = MAX(a[p][j], best[p]);
+            label[p] = PICK(above, SPLAT_I(first + j), label[p]);
+        }
+}
+
+/* Best and second score of the rows of a tile, and the centres of the best. */
+static void F(score_tile)(const F(stern_centers) *c, const T *tile, T *best, T *second,
+                          INT *label)
+{
+    const ptrdiff_t k = c->k, d = c->d, n_groups = (k + GROUP - 1) / GROUP;
+    const ptrdiff_t size = k / n_groups, larger = k % n_groups;
+    for (int r = 0; r < TILE; r += 2 * (int)N_V) {
+        V b[2], s[2];
+        VI l[2];
+        b[0] = b[1] = s[0] = s[1] = SPLAT(-INFINITY);
+        l[0] = l[1] = (VI){0};
+        ptrdiff_t first = 0;
+        for (ptrdiff_t g = 0; g < n_groups; ++g) {
+            const T *packed = c->packed + first * d, *init = c->init + first;
+            const int n = (int)(size + (g < larger));
+#define CASE(K)                                                                   \
+    case K:                                                                       \
+        F(score_group)(K, tile + r, d, packed, init, (INT)first, b, s, l);        \
+        break;
+            switch (n) {
+                CASE(1) CASE(2) CASE(3) CASE(4) CASE(5)
+#if GROUP > 5
+                CASE(6)
+#endif
+#if GROUP > 6
+                CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13)
+#endif
+            }
+#undef CASE
+            first += n;
+        }
+        for (int p = 0; p < 2; ++p) {
+            STORE(best + r + p * N_V, b[p]);
+            STORE(second + r + p * N_V, s[p]);
+            memcpy(label + r + p * N_V, &l[p], sizeof(VI));
+        }
+    }
+}
+
+/* The nearest centre by definition; `guess` says where to look first. */
+static int32_t F(decide)(const F(stern_centers) *c, const T *x, int32_t guess)
+{
+    int32_t label = guess;
+    double least = F(distance)(x, c->centers + guess * c->d, c->d, INFINITY);
+    for (int32_t j = 0; j < c->k; ++j) {
+        if (j == guess)
+            continue;
+        const double found = F(distance)(x, c->centers + j * c->d, c->d, least);
+        if (found < least || (found == least && j < label)) {
+            least = found;
+            label = j;
+        }
+    }
+    return label;
+}
+
+static void F(nearest)(const F(stern_centers) *c, const T *x, ptrdiff_t n,
+                       const T *tiles, T *scratch, int32_t *labels)
+{
+    const ptrdiff_t d = c->d;
+    for (ptrdiff_t start = 0; start < n; start += TILE) {
+        const ptrdiff_t rows = n - start < TILE ? n - start : TILE;
+        const T *tile = scratch;
+        if (tiles)
+            tile = tiles + start * (d + 1);
+        else
+            F(pack)(x + start * d, rows, d, c->scale, c->shift, scratch);
+        T best[TILE], second[TILE];
+        INT label[TILE];
+        F(score_tile)(c, tile, best, second, label);
+        const T *norm = tile + d * TILE;
+        for (ptrdiff_t r = 0; r < rows; ++r) {
+            labels[start + r] = (int32_t)label[r];
+            /* NaN and infinity are never certain. */
+            if (!(best[r] - second[r] > c->alpha * norm[r] + c->beta))
+                labels[start + r] =
+                    F(decide)(c, x + (start + r) * d, (int32_t)label[r]);
+        }
+    }
+}
+
+/* Bounds from the scores of a row, in the frame: the squared distance is the squared
+ * norm minus twice the score, and `slack` covers the rounding of both. */
+INLINE void F(set_bounds)(T norm, T best, T second, T slack, T *bounds)
+{
+    const T above = norm - 2 * best + slack, below = norm - 2 * second - slack;
+    const T up = T_BITS == 32 ? (T)1.000001 : (T)1.0000000001;
+    bounds[0] = (T)sqrt(above > 0 ? above : 0) * up;
+    bounds[1] = (T)sqrt(below > 0 ? below : 0) / up;
+}
+
+/* Labels and bounds of the rows of a tile; row r is row at[r] of x. Centres that
+ * repeat others have no score of their own, and no row is then far from all others. */
+static void F(settle)(const F(stern_centers) *c, const T *x, const T *tile,
+                      const int16_t *at, ptrdiff_t rows, int repeated, int32_t *labels,
+                      T *bounds)
+{
+    T best[TILE], second[TILE];
+    INT label[TILE];
+    F(score_tile)(c, tile, best, second, label);
+    const T *norm = tile + c->d * TILE;
+    for (ptrdiff_t r = 0; r < rows; ++r) {
+        const T slack = c->alpha * norm[r] + c->beta;
+        T *bound = bounds + 2 * at[r];
+        int32_t found = (int32_t)label[r];
+        if (best[r] - second[r] > slack) {
+            F(set_bounds)(norm[r], best[r], second[r], 2 * slack, bound);
+            if (repeated)
+                bound[1] = 0;
+        } else {
+            found = F(decide)(c, x + at[r] * c->d, found);
+            bound[0] = INFINITY;
+            bound[1] = 0;
+        }
+        labels[at[r]] = found;
+    }
+}
+
+static void F(nearest_bounded)(const F(stern_centers) *c, const T *x, ptrdiff_t n,
+                               const T *tiles, T *scratch, int32_t *labels, T *bounds,
+                               const T *moved, const T *others)
+{
+    const ptrdiff_t d = c->d;
+    const T up = T_BITS == 32 ? (T)1.000001 : (T)1.0000000001;
+    int repeated = 0;
+    for (ptrdiff_t j = 0; j < c->k; ++j)
+        repeated |= c->init[j] == -INFINITY;
+    /* The rows that may have another nearest centre now. */
+    int16_t open[STERN_LLOYD_BLOCK];
+    ptrdiff_t n_open = 0;
+    for (ptrdiff_t i = 0; i < n; ++i) {
+        const int32_t own = labels[i];
+        const T above = (bounds[2 * i] + moved[own]) * up;
+        const T below = bounds[2 * i + 1] - others[own] * up;
+        bounds[2 * i] = above;
+        bounds[2 * i + 1] = below;
+        open[n_open] = (int16_t)i;
+        n_open += !(above * up < below);
+    }
+    /* Tiles that are there are used unless few of their rows are wanted. */
+    const int whole = tiles && 2 * n_open > n;
+    if (whole) {
+        for (ptrdiff_t i = 0; i < n; ++i)
+            open[i] = (int16_t)i;
+        n_open = n;
+    }
+    for (ptrdiff_t start = 0; start < n_open; start += TILE) {
+        const ptrdiff_t rows = n_open - start < TILE ? n_open - start : TILE;
+        const T *tile = scratch;
+        if (whole) {
+            tile = tiles + start * (d + 1);
+        } else {
+            const T *row[TILE];
+            for (ptrdiff_t r = 0; r < rows; ++r)
+                row[r] = x + open[start + r] * d;
+            F(pack_rows)(row, rows, d, 0, c->scale, c->shift, scratch);
+        }
+        F(settle)(c, x, tile, open + start, rows, repeated, labels, bounds);
+    }
+}
+
+/* Scores of N times 8 centres, the first at c and init. */
+INLINE void F(score_csr)(const int N, const T *data, const int32_t *indices,
+                         ptrdiff_t nnz, const double *c, ptrdiff_t padded,
+                         const double *init, double *scores)
+{
+    VD acc[4 * N_ACC];
+    _Pragma("GCC unroll 16")
+    for (int a = 0; a < N * N_ACC; ++a)
+        acc[a] = LOAD_D(init + a * N_VD);
+    for (ptrdiff_t i = 0; i < nnz; ++i) {
+        const VD v = (double)data[i] - (VD){0};
+        const double *row = c + indices[i] * padded;
+        _Pragma("GCC unroll 16")
+        for (int a = 0; a < N * N_ACC; ++a)
+            acc[a] += v * LOAD_D(row + a * N_VD);
+    }
+    _Pragma("GCC unroll 16")
+    for (int a = 0; a < N * N_ACC; ++a)
+        STORE_D(scores + a * N_VD, acc[a]);
+}
+
+static void F(nearest_csr)(const T *data, const int32_t *indices, const int32_t *indptr,
+                           ptrdiff_t n, const double *transposed, const double *init,
+                           ptrdiff_t k, double *scores, int32_t *labels)
+{
+    const ptrdiff_t padded = (k + 7) / 8 * 8;
+    for (ptrdiff_t i = 0; i < n; ++i) {
+        const ptrdiff_t start = indptr[i], nnz = indptr[i + 1] - start;
+        for (ptrdiff_t j = 0; j < padded;) {
+            const double *c = transposed + j;
+#define SCORE(N) \
+    F(score_csr)(N, data + start, indices + start, nnz, c, padded, init + j, scores + j)
+            if (padded - j >= 32) {
+                SCORE(4);
+                j += 32;
+            } else if (padded - j >= 16) {
+                SCORE(2);
+                j += 16;
+            } else {
+                SCORE(1);
+                j += 8;
+            }
+#undef SCORE
+        }
+        int32_t label = 0;
+        for (int32_t j = 1; j < k; ++j)
+            if (scores[j] > scores[label])
+                label = j;
+        labels[i] = label;
+    }
+}

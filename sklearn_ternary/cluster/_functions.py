@@ -1,0 +1,214 @@
+"""k-means as functions."""
+
+from numbers import Integral
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import check_array, check_random_state
+
+from sklearn_ternary._config import effective_config
+from sklearn_ternary._sklearn_compat import (
+    Interval,
+    _check_sample_weight,
+    validate_params,
+)
+from sklearn_ternary.cluster._clustered_kmeans import ClusteredKMeans
+from sklearn_ternary.cluster._magnitude import exponent_of, times_power
+from sklearn_ternary.cluster._rows import make_rows
+from sklearn_ternary.cluster._seeding import draw_seeds
+
+
+@validate_params(
+    {
+        "X": ["array-like", "sparse matrix"],
+        "sample_weight": ["array-like", None],
+        "return_n_iter": [bool],
+    },
+    prefer_skip_nested_validation=False,
+)
+def k_means(
+    X,
+    n_clusters,
+    *,
+    sample_weight=None,
+    init="k-means++",
+    n_init="auto",
+    max_iter=300,
+    verbose=False,
+    tol=1e-4,
+    random_state=None,
+    copy_x=True,
+    algorithm="auto",
+    return_n_iter=False,
+):
+    """Cluster by k-means: :class:`ClusteredKMeans` as a function.
+
+    Read more in the :ref:`user guide <clustering>`.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        The rows to cluster.
+    n_clusters : int
+        Number of clusters.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the rows; None is 1 for each.
+    init : {"k-means++", "random"}, callable or array-like of shape \
+            (n_clusters, n_features), default="k-means++"
+        Where to start from.
+    n_init : "auto" or int, default="auto"
+        Number of runs.
+    max_iter : int, default=300
+        Most iterations of a run.
+    verbose : bool, default=False
+        Print the inertia of every iteration.
+    tol : float, default=1e-4
+        Relative tolerance of convergence.
+    random_state : int, RandomState instance or None, default=None
+        Random numbers for the start.
+    copy_x : bool, default=True
+        As in :class:`ClusteredKMeans`: `X` is never changed.
+    algorithm : {"auto", "lloyd", "hamerly", "elkan"}, default="auto"
+        How the nearest centres are found.
+    return_n_iter : bool, default=False
+        Return the number of iterations as well.
+
+    Returns
+    -------
+    centroid : ndarray of shape (n_clusters, n_features)
+        Centres.
+    label : ndarray of shape (n_samples,)
+        Index of the nearest centre of each row.
+    inertia : float
+        Weighted sum of squared distances to the nearest centres.
+    best_n_iter : int
+        Iterations of the best run, with ``return_n_iter=True``.
+
+    Examples
+    --------
+    >>> from sklearn_ternary.cluster import k_means
+    >>> X = [[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]]
+    >>> centroid, label, inertia = k_means(X, n_clusters=2, random_state=0)
+    >>> centroid
+    array([[10.,  2.],
+           [ 1.,  2.]])
+    >>> label
+    array([1, 1, 1, 0, 0, 0], dtype=int32)
+    >>> inertia
+    16.0
+    """
+    fitted = ClusteredKMeans(
+        n_clusters=n_clusters,
+        init=init,
+        n_init=n_init,
+        max_iter=max_iter,
+        verbose=verbose,
+        tol=tol,
+        random_state=random_state,
+        copy_x=copy_x,
+        algorithm=algorithm,
+    ).fit(X, sample_weight=sample_weight)
+    result = fitted.cluster_centers_, fitted.labels_, fitted.inertia_
+    return (*result, fitted.n_iter_) if return_n_iter else result
+
+
+@validate_params(
+    {
+        "X": ["array-like", "sparse matrix"],
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "sample_weight": ["array-like", None],
+        "x_squared_norms": ["array-like", None],
+        "random_state": ["random_state"],
+        "n_local_trials": [Interval(Integral, 1, None, closed="left"), None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def kmeans_plusplus(
+    X,
+    n_clusters,
+    *,
+    sample_weight=None,
+    x_squared_norms=None,
+    random_state=None,
+    n_local_trials=None,
+):
+    """Draw rows to start k-means from by greedy k-means++ [1]_.
+
+    Each row is drawn with a probability proportional to its weight and to its
+    squared distance to the nearest of those there are.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        The rows to draw from.
+    n_clusters : int
+        Number of rows to draw.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the rows; None is 1 for each.
+    x_squared_norms : array-like of shape (n_samples,), default=None
+        Squared norms of the rows, as scikit-learn's function takes them. Its
+        length is checked; distances are found without it.
+    random_state : int, RandomState instance or None, default=None
+        Random numbers, taken in the order in which scikit-learn takes them.
+    n_local_trials : int, default=None
+        Rows drawn for each centre but the first, the best of which is kept; 1 is
+        k-means++ without greed, None is ``2 + int(log(n_clusters))``.
+
+    Returns
+    -------
+    centers : ndarray of shape (n_clusters, n_features)
+        The rows drawn.
+    indices : ndarray of shape (n_clusters,)
+        Where they are in `X`.
+
+    References
+    ----------
+    .. [1] D. Arthur and S. Vassilvitskii, "k-means++: the advantages of careful
+       seeding", SODA 2007.
+
+    Examples
+    --------
+    >>> from sklearn_ternary.cluster import kmeans_plusplus
+    >>> X = [[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]]
+    >>> centers, indices = kmeans_plusplus(X, n_clusters=2, random_state=0)
+    >>> centers
+    array([[10.,  2.],
+           [ 1.,  0.]])
+    >>> indices
+    array([3, 2])
+    """
+    config = effective_config()
+    X = check_array(
+        X,
+        accept_sparse="csr",
+        dtype=[np.float64, np.float32],
+        order="C",
+        accept_large_sparse=False,
+    )
+    if X.shape[0] < n_clusters:
+        raise ValueError(
+            f"n_samples={X.shape[0]} should be >= n_clusters={n_clusters}."
+        )
+    if sample_weight is not None:
+        sample_weight = _check_sample_weight(
+            sample_weight, X, dtype=X.dtype, ensure_non_negative=True
+        )
+    if x_squared_norms is not None:
+        x_squared_norms = check_array(x_squared_norms, dtype=X.dtype, ensure_2d=False)
+        if x_squared_norms.shape[0] != X.shape[0]:
+            raise ValueError(
+                f"The length of x_squared_norms {x_squared_norms.shape[0]} should "
+                f"be equal to the length of n_samples {X.shape[0]}."
+            )
+    rows = make_rows(times_power(X, -exponent_of(X)), config)
+    rows.measure()
+    rows.keep_tiles()
+    indices = draw_seeds(
+        rows,
+        n_clusters,
+        sample_weight,
+        check_random_state(random_state),
+        n_local_trials,
+    )
+    centers = X[indices]
+    return centers.toarray() if sparse.issparse(centers) else centers, indices

@@ -1,0 +1,157 @@
+"""One run of Lloyd's algorithm."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sklearn_ternary._reference.lloyd import n_slices
+
+
+class Run(NamedTuple):
+    """What a run found."""
+
+    labels: np.ndarray
+    inertia: float
+    centers: np.ndarray
+    n_iter: int
+
+
+def run_lloyd(
+    rows, weight, centers, *, max_iter, tol, bounded=False, verbose=False, after=None
+):
+    """Move centres to the means of the rows nearest to them until that ends.
+
+    Parameters
+    ----------
+    rows : DenseRows or SparseRows
+    weight : ndarray of shape (n,) or None
+    centers : ndarray of shape (k, d)
+        Where to start from; left as they are.
+    max_iter : int
+    tol : float
+        Ends when the squares of what the centres moved sum up to no more.
+    bounded : bool, default=False
+        Keep bounds of the distances from iteration to iteration and look only at
+        rows whose label they leave open: `rows` are dense and measured.
+    verbose : bool, default=False
+        Print the inertia of every iteration.
+    after : callable, default=None
+        ``after(i, centers, labels)`` ends the run where it is true.
+
+    Returns
+    -------
+    run : Run
+        The labels are those of the centres, exactly.
+    """
+    (n, d), k = rows.shape, len(centers)
+    sums = ClusterSums(n_slices(n, k, d), k, d)
+    labels = np.full(n, -1, dtype=np.int32)
+    nearest = _Bounded(rows) if bounded else rows.nearest
+    for i in range(max_iter):
+        found = nearest(centers)
+        sums.move(rows, weight, labels, found)
+        means = sums.means(rows, weight, centers, found)
+        if verbose:
+            print(f"Iteration {i}, inertia {inertia_of(rows, weight, centers, found)}.")
+        strict = np.array_equal(found, labels)
+        shift = float(((means.astype(np.float64) - centers) ** 2).sum())
+        labels, previous, centers = found, centers, means
+        if strict:
+            if verbose:
+                print(f"Converged at iteration {i}: strict convergence.")
+            break
+        if shift <= tol:
+            if verbose:
+                print(
+                    f"Converged at iteration {i}: center shift {shift} "
+                    f"within tolerance {tol}."
+                )
+            break
+        if after is not None and after(i, centers, labels):
+            break
+    # What rows that came and went left in the sums is rounding: once more, of the
+    # rows that there are.
+    sums = ClusterSums(n_slices(n, k, d), k, d)
+    sums.move(rows, weight, np.full(n, -1, dtype=np.int32), labels)
+    means = sums.means(rows, weight, previous, labels)
+    if shift > 0 or not np.array_equal(means, centers):
+        centers = means
+        labels = nearest(centers)
+    return Run(labels, inertia_of(rows, weight, centers, labels), centers, i + 1)
+
+
+class _Bounded:
+    """Finds labels by means of those of the centres it was called with last."""
+
+    def __init__(self, rows):
+        self.rows = rows
+        self.labels, self.bounds = rows.start_bounds()
+        self.previous = None
+
+    def __call__(self, centers):
+        previous = centers if self.previous is None else self.previous
+        self.rows.nearest_bounded(centers, previous, self.labels, self.bounds)
+        self.previous = centers
+        return self.labels.copy()
+
+
+def inertia_of(rows, weight, centers, labels):
+    """Weighted sum of the squared distances to the centres of the labels."""
+    distances = rows.label_distances(centers, labels)
+    if weight is not None:
+        distances *= weight
+    return float(distances.sum())
+
+
+class ClusterSums:
+    """Sums of the rows of each cluster, kept up to date as rows move.
+
+    Each slice of rows has sums of its own, whatever the number of threads, and
+    they are added in order.
+    """
+
+    def __init__(self, n_slices, n_clusters, n_features):
+        self.sums = np.zeros((n_slices, n_clusters, n_features))
+        self.totals = np.zeros((n_slices, n_clusters))
+        self.counts = np.zeros((n_slices, n_clusters), dtype=np.int64)
+
+    def move(self, rows, weight, old_labels, labels):
+        """Move rows between clusters."""
+        rows.move(weight, old_labels, labels, self.sums, self.totals, self.counts)
+        # What rounding leaves of a cluster without rows is none.
+        empty = self.counts == 0
+        if empty.any():
+            self.sums[empty] = 0
+            self.totals[empty] = 0
+
+    def means(self, rows, weight, centers, labels):
+        """Weighted means of the clusters; empty ones move to the farthest rows."""
+        sums, totals = self.sums.sum(axis=0), self.totals.sum(axis=0)
+        counts = self.counts.sum(axis=0)
+        if not counts.all():
+            _relocate(rows, weight, centers, labels, sums, totals, counts)
+        if counts.all():
+            return (sums / totals[:, None]).astype(rows.dtype)
+        # As in scikit-learn, what stays empty goes where the heaviest cluster is.
+        full = counts > 0
+        means = np.empty_like(sums)
+        means[full] = sums[full] / totals[full, None]
+        means[~full] = means[np.where(full, totals, -1).argmax()]
+        return means.astype(rows.dtype)
+
+
+def _relocate(rows, weight, centers, labels, sums, totals, counts):
+    """Take the rows farthest from their centres as means of the empty clusters."""
+    empty = np.flatnonzero(counts == 0)
+    distances = rows.label_distances(centers, labels)
+    if weight is not None:
+        distances[weight == 0] = 0
+    far = np.argsort(-distances, kind="stable")[: len(empty)]
+    far = far[distances[far] > 0]
+    for new, row, old in zip(empty, far, labels[far], strict=False):
+        w = 1.0 if weight is None else float(weight[row])
+        moved = w * rows.take([row])[0].astype(np.float64)
+        sums[old] -= moved
+        totals[old] -= w
+        counts[old] -= 1
+        sums[new], totals[new], counts[new] = moved, w, 1

@@ -1,0 +1,242 @@
+"""Rows to cluster, dense or sparse, with what is kept of them between steps."""
+
+import numpy as np
+from scipy import sparse
+
+from sklearn_ternary import _dispatch
+from sklearn_ternary._reference.lloyd import (
+    POTENTIAL_ROWS,
+    n_slices,
+    squared_distances,
+)
+from sklearn_ternary.cluster._frame import frame_of_centers, make_frame
+
+# Rows are kept transposed from step to step up to this size; beyond, each step
+# transposes them anew, tile by tile.
+TILES_BYTES = 32 * 2**20
+_SAMPLE_ROWS = 255
+
+
+def make_rows(X, config):
+    """The `DenseRows` or `SparseRows` of validated data."""
+    return SparseRows(X, config) if sparse.issparse(X) else DenseRows(X, config)
+
+
+class DenseRows:
+    """Rows of a C-contiguous array."""
+
+    def __init__(self, X, config):
+        self.X = X
+        self.config = config
+        self.shape = X.shape
+        self.dtype = X.dtype
+        self.frame = None
+        self.tiles = None
+
+    def measure(self):
+        """Find the frame: around the median of some rows, as large as all."""
+        n = self.shape[0]
+        sample = self.X[:: -(-n // _SAMPLE_ROWS)]
+        center = np.median(sample, axis=0).astype(self.dtype)
+        labels = np.zeros(n, dtype=np.int32)
+        distances = self.label_distances(center[None], labels)
+        self.frame = make_frame(center, np.sqrt(distances.max()), self.dtype)
+        self._center, self._about_center = center, float(distances.sum())
+
+    def total_variance(self):
+        """Sum of the squared distances to the mean, of measured rows."""
+        n, d = self.shape
+        slices = n_slices(n, 1, d)
+        sums, totals = np.zeros((slices, 1, d)), np.zeros((slices, 1))
+        counts = np.zeros((slices, 1), dtype=np.int64)
+        none = np.full(n, -1, dtype=np.int32)
+        self.move(None, none, np.zeros_like(none), sums, totals, counts)
+        mean = sums.sum(axis=0)[0] / n
+        aside = float(((mean - self._center) ** 2).sum())
+        return max(0.0, self._about_center - n * aside)
+
+    def keep_tiles(self):
+        """Transpose the rows once and for all, if they are few enough."""
+        n, d = self.shape
+        if n * (d + 1) * self.dtype.itemsize <= TILES_BYTES:
+            self.tiles = _dispatch.row_tiles(self.X, self.frame, config=self.config)
+
+    def nearest(self, centers):
+        """Labels."""
+        frame = frame_of_centers(centers) if self.frame is None else self.frame
+        return _dispatch.nearest_centers(
+            self.X, centers, frame, self.tiles, config=self.config
+        )
+
+    def start_bounds(self):
+        """Labels and bounds before anything is known, for `nearest_bounded`."""
+        n = self.shape[0]
+        bounds = np.tile(self.dtype.type([np.inf, 0]), (n, 1))
+        return np.zeros(n, dtype=np.int32), bounds
+
+    def nearest_bounded(self, centers, previous, labels, bounds):
+        """Labels, given those for the previous centres and bounds, which change."""
+        moved, others = moves(previous, centers, self.frame)
+        _dispatch.update_labels(
+            self.X,
+            centers,
+            self.frame,
+            self.tiles,
+            labels,
+            bounds,
+            moved,
+            others,
+            config=self.config,
+        )
+        return labels
+
+    def label_distances(self, centers, labels):
+        """Squared distances to the centres of the labels."""
+        return _dispatch.label_distances(self.X, centers, labels, config=self.config)
+
+    def move(self, weight, old_labels, labels, sums, totals, counts):
+        """Move rows between clusters."""
+        _dispatch.move_rows(
+            self.X,
+            weight,
+            old_labels,
+            labels,
+            sums,
+            totals,
+            counts,
+            config=self.config,
+        )
+
+    def take(self, indices):
+        """Some rows, dense."""
+        return self.X[indices]
+
+    def start_seeding(self):
+        """Squared distances before there is a centre."""
+        return np.full(self.shape[0], np.inf, dtype=self.dtype)
+
+    def potentials(self, indices, closest, weight):
+        """Potentials with each of these rows as a further centre: partial sums."""
+        return _dispatch.potentials(
+            self.X,
+            self.frame,
+            self.tiles,
+            self.X[indices],
+            closest,
+            weight,
+            config=self.config,
+        )
+
+    def lower_closest(self, index, closest, weight):
+        """Make a row a centre."""
+        return _dispatch.lower_closest(
+            self.X,
+            self.frame,
+            self.tiles,
+            self.X[index],
+            closest,
+            weight,
+            config=self.config,
+        )
+
+
+def moves(previous, centers, frame):
+    """How far each centre moved, and at most any other: in the frame, rounded up."""
+    dtype = centers.dtype
+    distances = np.sqrt(squared_distances(previous, centers))
+    distances = (distances * float(frame.scale) * (1 + 1e-5)).astype(dtype)
+    distances = np.nextafter(distances, dtype.type(np.inf))
+    farthest = distances.argmax()
+    others = np.full_like(distances, distances[farthest])
+    others[farthest] = np.delete(distances, farthest).max(initial=0)
+    return distances, others
+
+
+class SparseRows:
+    """Rows of a CSR matrix."""
+
+    def __init__(self, X, config):
+        if not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+        self.X = X
+        self.parts = X.data, X.indices, X.indptr
+        self.config = config
+        self.shape = X.shape
+        self.dtype = X.dtype
+        self._squares = None
+
+    def measure(self):
+        """Nothing: sparse rows need no frame."""
+
+    def total_variance(self):
+        """Sum of the squared distances to the mean."""
+        n, d = self.shape
+        data = self.X.data.astype(np.float64)
+        mean = np.bincount(self.X.indices, weights=data, minlength=d) / n
+        # Those that are 0 and those that are not, so that nothing cancels.
+        n_zeros = n - np.bincount(self.X.indices, minlength=d)
+        differences = data - mean[self.X.indices]
+        return float((differences**2).sum() + (n_zeros * mean**2).sum())
+
+    def keep_tiles(self):
+        """Nothing is kept of sparse rows."""
+
+    def nearest(self, centers):
+        """Labels."""
+        return _dispatch.nearest_centers_csr(*self.parts, centers, config=self.config)
+
+    def label_distances(self, centers, labels):
+        """Squared distances to the centres of the labels."""
+        return _dispatch.label_distances_csr(
+            *self.parts, centers, labels, config=self.config
+        )
+
+    def move(self, weight, old_labels, labels, sums, totals, counts):
+        """Move rows between clusters."""
+        _dispatch.move_rows_csr(
+            *self.parts,
+            weight,
+            old_labels,
+            labels,
+            sums,
+            totals,
+            counts,
+            config=self.config,
+        )
+
+    def take(self, indices):
+        """Some rows, dense."""
+        return self.X[indices].toarray()
+
+    def start_seeding(self):
+        """Squared distances before there is a centre."""
+        origin = np.zeros((1, self.shape[1]), dtype=self.dtype)
+        labels = np.zeros(self.shape[0], dtype=np.int32)
+        self._squares = self.label_distances(origin, labels)
+        return np.full(self.shape[0], np.inf)
+
+    def potentials(self, indices, closest, weight):
+        """Potentials with each of these rows as a further centre: partial sums."""
+        minima = np.minimum(self._distances(indices), closest[:, None])
+        return _run_sums(minima, weight)
+
+    def lower_closest(self, index, closest, weight):
+        """Make a row a centre."""
+        np.minimum(closest, self._distances([index])[:, 0], out=closest)
+        return _run_sums(closest[:, None], weight)[:, 0]
+
+    def _distances(self, indices):
+        """Squared distances of all rows to some of them, (n, len(indices))."""
+        candidates = self.take(indices).astype(np.float64)
+        both = self._squares[:, None] + self._squares[indices]
+        distances = both - 2 * (self.X @ candidates.T)
+        # What rounding leaves of equal rows is none.
+        distances[distances <= 16 * np.finfo(np.float64).eps * both] = 0
+        return distances
+
+
+def _run_sums(minima, weight):
+    """Weighted sums over runs of rows, (runs, m)."""
+    terms = minima if weight is None else minima * weight[:, None].astype(np.float64)
+    return np.add.reduceat(terms, range(0, len(terms), POTENTIAL_ROWS), axis=0)

@@ -1,0 +1,118 @@
+"""Multilayer perceptrons."""
+
+import numpy as np
+from scipy.special import expit, softmax
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_ternary.compression._classes import (
+    CompressedEstimator,
+    compressed_class,
+    state_without,
+    with_state,
+)
+from sklearn_ternary.compression._linear import samples
+from sklearn_ternary.compression._products import rows_times
+from sklearn_ternary.compression._rows import pack_rows
+from sklearn_ternary.quantization._transposed import TransposedTernaryArray
+
+ACTIVATIONS = {
+    "identity": lambda Z: Z,
+    "tanh": np.tanh,
+    "logistic": expit,
+    "relu": lambda Z: np.maximum(Z, 0),
+    "softmax": lambda Z: softmax(Z, axis=1),
+    "exp": np.exp,
+}
+
+# The weights, copies of them, and the state of the optimizer.
+_WEIGHTS = (
+    "_best_coefs",
+    "_best_intercepts",
+    "_optimizer",
+    "coefs_",
+    "intercepts_",
+)
+
+
+class _CompressedNetwork(CompressedEstimator):
+    """Layers whose `coefs_` are transposed views of packed rows, or float."""
+
+    public_methods = {}
+
+    @staticmethod
+    def compress_part(estimator, job):
+        check_is_fitted(estimator)
+        state = state_without(estimator, *_WEIGHTS)
+        coefs, intercepts = _packed_layers(estimator, job)
+        state |= {
+            "coefs_": coefs,
+            "intercepts_": intercepts,
+            "_compression": job.local_options(),
+        }
+        cls = compressed_class(type(estimator), _CompressedNetwork)
+        return with_state(cls, state)
+
+    def _forward_pass_fast(self, X, check_input=True):
+        # scikit-learn's `predict` and `predict_proba` call this.
+        if check_input:
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        dtype = np.result_type(X.dtype, self.intercepts_[-1].dtype)
+        values = X
+        layers = list(zip(self.coefs_, self.intercepts_, strict=True))
+        for i, (W, bias) in enumerate(layers):
+            last = i == len(layers) - 1
+            Z = _times(values, W, self._compression.activations)
+            if last:
+                Z = Z.astype(dtype, copy=False)
+            Z += bias
+            values = ACTIVATIONS[self.out_activation_ if last else self.activation](Z)
+        return values
+
+
+def _times(values, W, activations):
+    """Product with one layer in float32, with packed weights or not."""
+    if isinstance(W, TransposedTernaryArray):
+        return rows_times(values, W.T, activations)
+    return np.asarray(values @ W)
+
+
+def _packed_layers(estimator, job):
+    """Packed weights and biases, one layer after the other.
+
+    Each layer is fitted to what the original makes of the original inputs, from
+    what the packed layers before it make of theirs.
+    """
+    coefs, intercepts = [], []
+    X = X_packed = Z = None
+    if job.X is not None:
+        X, X_packed = samples(estimator, job)
+    n_layers = len(estimator.coefs_)
+    for i, (W, bias) in enumerate(
+        zip(estimator.coefs_, estimator.intercepts_, strict=True)
+    ):
+        layer = job.child(i, i, n_layers)
+        if X is not None:
+            Z = np.asarray(X @ W, dtype=np.float64) + bias
+        if layer.is_excluded():
+            r2 = None
+            new_W, new_bias = W.copy(), bias.copy()
+            stored = new_W
+        else:
+            rows = pack_rows(W.T, bias, job.options, X_packed, Z)
+            r2 = rows.r2
+            new_W, new_bias = rows.weights.T, rows.bias.astype(bias.dtype)
+            stored = rows.weights
+        coefs.append(new_W)
+        intercepts.append(new_bias)
+        layer.report(layer.name(), (W, bias), stored, (new_bias,), r2)
+        if X is not None and i < n_layers - 1:
+            activation = ACTIVATIONS[estimator.activation]
+            Z_packed = _times(X_packed, new_W, job.options.activations) + new_bias
+            X, X_packed = activation(Z), activation(Z_packed)
+    return coefs, intercepts
+
+
+def families():
+    """Return pairs of classes and what differs in the compressed ones."""
+    return [(cls, _CompressedNetwork) for cls in (MLPClassifier, MLPRegressor)]

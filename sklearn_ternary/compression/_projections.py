@@ -1,0 +1,155 @@
+"""Projections on components: principal component analysis, truncated SVD."""
+
+import numpy as np
+from sklearn.decomposition import PCA, IncrementalPCA, TruncatedSVD
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from sklearn_ternary.compression._classes import (
+    CompressedEstimator,
+    compressed_class,
+    get_feature_names_out,
+    state_without,
+    with_state,
+)
+from sklearn_ternary.compression._linear import samples
+from sklearn_ternary.compression._products import rows_times
+from sklearn_ternary.compression._rows import pack_rows
+
+
+def _transform(self, X):
+    """Project samples on the packed components.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+    Returns
+    -------
+    X_new : ndarray of shape (n_samples, n_components)
+    """
+    check_is_fitted(self)
+    X = validate_data(
+        self,
+        X,
+        dtype=[np.float64, np.float32],
+        accept_sparse=["csr", "csc"],
+        reset=False,
+    )
+    X_new = rows_times(X, self.components_, self._compression.activations)
+    X_new = X_new.astype(np.result_type(X.dtype, self._offset.dtype), copy=False)
+    X_new += self._offset
+    deviations = _deviations(self)
+    return X_new if deviations is None else X_new / deviations
+
+
+def _inverse_transform(self, X):
+    """Return samples in the space of the features, from the packed components.
+
+    The packed components are only nearly orthonormal, and nothing is fitted for
+    this direction.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_components)
+
+    Returns
+    -------
+    X_original : ndarray of shape (n_samples, n_features)
+    """
+    check_is_fitted(self)
+    X = check_array(X, input_name="X", dtype=[np.float64, np.float32])
+    deviations = _deviations(self)
+    if deviations is not None:
+        X = X * deviations
+    return X.astype(np.float32) @ self.components_ + getattr(self, "mean_", 0)
+
+
+def _fit_transform(self, X, y=None):
+    """Fit, compress, and project the same samples.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+    y : None
+        Ignored.
+
+    Returns
+    -------
+    X_new : ndarray of shape (n_samples, n_components)
+    """
+    return self.fit(X, y).transform(X)
+
+
+def _deviations(estimator):
+    """Standard deviations that whitening divides by; None without whitening."""
+    if not getattr(estimator, "whiten", False):
+        return None
+    variance = estimator.explained_variance_
+    deviations = np.sqrt(variance)
+    # As scikit-learn does for components without variance.
+    return np.maximum(deviations, np.finfo(deviations.dtype).eps)
+
+
+class _CompressedProjection(CompressedEstimator):
+    """`components_` packed; the centre is subtracted after the projection."""
+
+    public_methods = {
+        "transform": _transform,
+        "inverse_transform": _inverse_transform,
+        "fit_transform": _fit_transform,
+        "get_feature_names_out": get_feature_names_out,
+    }
+
+    @staticmethod
+    def compress_part(estimator, job):
+        check_is_fitted(estimator)
+        W = np.asarray(estimator.components_)
+        center = getattr(estimator, "mean_", None)
+        inputs = outputs = None
+        if job.X is not None:
+            X, inputs = samples(estimator, job)
+            outputs = np.asarray(X @ W.T, dtype=np.float64)
+            if center is not None:
+                outputs -= center @ W.T
+        rows = pack_rows(W, np.zeros(len(W)), job.options)
+        if center is not None:
+            # The packed components see a centre of their own.
+            shift = -rows_times(center[None], rows.weights, "float32")[0]
+            rows = rows._replace(bias=shift.astype(np.float64))
+        if inputs is not None:
+            rows = pack_rows(W, rows.bias, job.options, inputs, outputs)
+        state = state_without(estimator, "components_")
+        state |= {
+            "components_": rows.weights,
+            "_offset": rows.bias.astype(W.dtype),
+            "_compression": job.local_options(),
+        }
+        centers = () if center is None else (center,)
+        job.report(
+            job.name("components_"),
+            (W, *centers),
+            rows.weights,
+            (state["_offset"], *centers),
+            rows.r2,
+        )
+        cls = compressed_class(type(estimator), _CompressedProjection)
+        return with_state(cls, state)
+
+    def get_covariance(self):
+        """Covariance of the model of the original class with these components."""
+        return self._unpacked().get_covariance()
+
+    def get_precision(self):
+        """Inverse of the covariance."""
+        return self._unpacked().get_precision()
+
+    def _unpacked(self):
+        dense = object.__new__(self._original_class)
+        vars(dense).update(vars(self))
+        dense.components_ = self.components_.toarray()
+        return dense
+
+
+def families():
+    """Return pairs of classes and what differs in the compressed ones."""
+    return [(cls, _CompressedProjection) for cls in (PCA, IncrementalPCA, TruncatedSVD)]

@@ -1,0 +1,302 @@
+"""The steps of k-means: kernels against the NumPy definition, bit for bit."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from sklearn_ternary import _reference
+from sklearn_ternary._reference.lloyd import Frame
+from sklearn_ternary.cluster._frame import make_frame
+from sklearn_ternary.cluster._rows import moves
+
+cpu = pytest.importorskip("sklearn_ternary._cpu", reason="the kernels are not built")
+
+# Around the sizes of vectors, tiles (32), groups (5, 6, 13) and blocks (256, 1024).
+SHAPES = [
+    (1, 1, 1),
+    (5, 3, 2),
+    (33, 7, 5),
+    (100, 16, 16),
+    (257, 33, 14),
+    (1030, 20, 27),
+    (500, 70, 40),
+]
+DTYPES = [np.float32, np.float64]
+
+
+def make(n, d, k, dtype, seed=0):
+    """Rows away from the origin, centres near some of them, two of them equal."""
+    rng = np.random.default_rng(seed)
+    X = (rng.normal(size=(n, d)) * 3 + 5).astype(dtype)
+    centers = X[rng.integers(0, n, k)] + rng.normal(size=(k, d)).astype(dtype) / 8
+    centers[-1] = centers[0]
+    return X, centers, frame_of(X)
+
+
+def frame_of(X):
+    mean = X.mean(axis=0, dtype=np.float64)
+    radius = np.sqrt(((X - mean) ** 2).sum(axis=1).max())
+    return make_frame(mean, radius, X.dtype)
+
+
+def zero_sums(k, d, slices=1):
+    return (
+        np.zeros((slices, k, d)),
+        np.zeros((slices, k)),
+        np.zeros((slices, k), dtype=np.int64),
+    )
+
+
+@pytest.fixture(params=SHAPES, ids=str)
+def shape(request):
+    return request.param
+
+
+@pytest.fixture(params=DTYPES, ids=lambda t: t.__name__)
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture
+def options(isa):
+    return {"n_threads": 3, "isa": isa}
+
+
+@pytest.mark.backends
+def test_tiles_and_labels(shape, dtype, options):
+    X, centers, frame = make(*shape, dtype)
+    tiles = cpu.row_tiles(X, frame, **options)
+    np.testing.assert_array_equal(tiles, _reference.row_tiles(X, frame))
+    labels = _reference.nearest_centers(X, centers, frame)
+    for given_tiles in (None, tiles):
+        found = cpu.nearest_centers(X, centers, frame, given_tiles, **options)
+        np.testing.assert_array_equal(found, labels)
+    np.testing.assert_array_equal(
+        cpu.label_distances(X, centers, labels, **options),
+        _reference.label_distances(X, centers, labels),
+    )
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("tiled", [False, True])
+def test_labels_with_bounds(shape, dtype, tiled, options):
+    X, centers, frame = make(*shape, dtype)
+    rng = np.random.default_rng(1)
+    tiles = cpu.row_tiles(X, frame, **options) if tiled else None
+    labels = np.zeros(len(X), dtype=np.int32)
+    bounds = np.tile(dtype([np.inf, 0]), (len(X), 1))
+    previous = centers
+    # Large steps leave most rows open, small ones few.
+    for size in (1, 0.5, 1e-2, 1e-3, 1e-3, 0, 1e-2):
+        moved, others = moves(previous, centers, frame)
+        cpu.update_labels(
+            X, centers, frame, tiles, labels, bounds, moved, others, **options
+        )
+        expected = _reference.nearest_centers(X, centers, frame)
+        np.testing.assert_array_equal(labels, expected)
+        previous = centers
+        centers = centers + (rng.normal(size=centers.shape) * size).astype(dtype)
+
+
+@pytest.mark.backends
+def test_bounds_hold(dtype, isa):
+    X, centers, frame = make(700, 11, 9, dtype)
+    centers = centers[:8]
+    labels = np.zeros(len(X), dtype=np.int32)
+    bounds = np.tile(dtype([np.inf, 0]), (len(X), 1))
+    nothing = np.zeros(8, dtype=dtype)
+    cpu.update_labels(
+        *(X, centers, frame, None, labels, bounds, nothing, nothing),
+        n_threads=1,
+        isa=isa,
+    )
+    wide = X.astype(np.longdouble)[:, None] - centers
+    distances = np.sqrt((wide**2).sum(axis=2)) * float(frame.scale)
+    own = np.take_along_axis(distances, labels[:, None], 1)[:, 0]
+    np.put_along_axis(distances, labels[:, None], np.inf, 1)
+    assert (bounds[:, 0] >= own).all()
+    assert (bounds[:, 1] <= distances.min(axis=1)).all()
+    # And they are of use.
+    np.testing.assert_allclose(bounds[:, 0], own, rtol=0.02)
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("weighted", [False, True])
+def test_sums(shape, dtype, weighted, options):
+    n, d, k = shape
+    X, _, _ = make(n, d, k, dtype)
+    rng = np.random.default_rng(2)
+    weight = rng.random(n).astype(dtype) * (rng.random(n) < 0.8) if weighted else None
+    slices = min(3, n)
+    ours, expected = zero_sums(k, d, slices), zero_sums(k, d, slices)
+    labels = np.full(n, -1, dtype=np.int32)
+    for _ in range(3):
+        new = rng.integers(0, k, n, dtype=np.int32)
+        cpu.move_rows(X, weight, labels, new, *ours, **options)
+        _reference.move_rows(X, weight, labels, new, *expected)
+        labels = new
+    for a, b in zip(ours, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    w = np.ones(n) if weight is None else weight
+    for j in range(k):
+        mine = labels == j
+        total = (w[mine, None] * X[mine].astype(np.float64)).sum(axis=0)
+        np.testing.assert_allclose(ours[0].sum(axis=0)[j], total, atol=1e-9)
+        assert ours[2].sum(axis=0)[j] == np.count_nonzero(w[mine])
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("weighted", [False, True])
+def test_potentials(shape, dtype, weighted, options):
+    X, centers, frame = make(*shape, dtype)
+    rng = np.random.default_rng(3)
+    weight = rng.random(len(X)).astype(dtype) if weighted else None
+    tiles = cpu.row_tiles(X, frame, **options)
+    ours = np.full(len(X), np.inf, dtype=dtype)
+    expected = ours.copy()
+    for row in (0, len(X) // 2):
+        np.testing.assert_array_equal(
+            cpu.lower_closest(X, frame, tiles, X[row], ours, weight, **options),
+            _reference.lower_closest(X, frame, None, X[row], expected, weight),
+        )
+        np.testing.assert_array_equal(ours, expected)
+        assert ours[row] == 0
+    np.testing.assert_array_equal(
+        cpu.potentials(X, frame, None, centers, ours, weight, **options),
+        _reference.potentials(X, frame, None, centers, ours, weight),
+    )
+    # In the units of the data, these are squared distances.
+    unit = np.ldexp(1.0, -2 * int(np.log2(frame.scale)))
+    direct = ((X[:, None].astype(np.float64) - X[[0, len(X) // 2]]) ** 2).sum(axis=2)
+    tolerance = 1e-4 if dtype == np.float32 else 1e-11
+    np.testing.assert_allclose(
+        ours.astype(np.float64) * unit, direct.min(axis=1), rtol=tolerance, atol=1e-12
+    )
+
+
+@pytest.mark.backends
+def test_sparse(shape, dtype, options):
+    n, d, k = shape
+    _, centers, _ = make(*shape, dtype)
+    X = sparse.random(n, d, 0.3, format="csr", random_state=0, dtype=dtype)
+    parts = X.data, X.indices.astype(np.int32), X.indptr.astype(np.int32)
+    labels = _reference.nearest_centers_csr(*parts, centers)
+    np.testing.assert_array_equal(
+        cpu.nearest_centers_csr(*parts, centers, **options), labels
+    )
+    found = cpu.label_distances_csr(*parts, centers, labels, **options)
+    np.testing.assert_array_equal(
+        found, _reference.label_distances_csr(*parts, centers, labels)
+    )
+    dense = X.toarray()
+    np.testing.assert_allclose(
+        found, _reference.label_distances(dense, centers, labels), rtol=1e-9
+    )
+    direct = _reference.nearest_centers(dense, centers, None)
+    np.testing.assert_allclose(
+        found, _reference.label_distances(dense, centers, direct), rtol=1e-9
+    )
+    ours, expected = zero_sums(k, d), zero_sums(k, d)
+    old = np.full(n, -1, dtype=np.int32)
+    new = np.random.default_rng(4).integers(0, k, n, dtype=np.int32)
+    weight = np.linspace(0, 1, n).astype(dtype)
+    for a, b in ((old, labels), (labels, new)):
+        cpu.move_rows_csr(*parts, weight, a, b, *ours, **options)
+        _reference.move_rows_csr(*parts, weight, a, b, *expected)
+    for a, b in zip(ours, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.threads
+def test_threads_do_not_change_a_bit(dtype, n_threads):
+    X, centers, frame = make(3000, 37, 29, dtype)
+    one, many = ({"n_threads": n, "isa": "generic"} for n in (1, n_threads))
+    labels = cpu.nearest_centers(X, centers, frame, **one)
+    np.testing.assert_array_equal(
+        cpu.nearest_centers(X, centers, frame, **many), labels
+    )
+    closest = np.full(len(X), np.inf, dtype=dtype)
+    np.testing.assert_array_equal(
+        cpu.potentials(X, frame, None, centers, closest, None, **many),
+        cpu.potentials(X, frame, None, centers, closest, None, **one),
+    )
+    old = np.full(len(X), -1, dtype=np.int32)
+    a, b = zero_sums(29, 37, 3), zero_sums(29, 37, 3)
+    cpu.move_rows(X, None, old, labels, *a, **one)
+    cpu.move_rows(X, None, old, labels, *b, **many)
+    np.testing.assert_array_equal(a[0], b[0])
+
+
+# Rows between centres: what single precision cannot tell apart.
+
+
+def near_ties(rng, n, d, k, dtype, gap):
+    """Rows on the bisector of two centres, `gap` units in the last place aside."""
+    centers = rng.normal(size=(k, d)).astype(dtype)
+    pairs = np.sort(rng.permuted(np.tile(np.arange(k), (n, 1)), axis=1)[:, :2], axis=1)
+    a, b = centers[pairs[:, 0]], centers[pairs[:, 1]]
+    X = ((a.astype(np.float64) + b) / 2).astype(dtype)
+    return X + gap * np.finfo(dtype).eps * (a - b), centers
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    d=st.integers(1, 40),
+    k=st.integers(2, 30),
+    gap=st.sampled_from([0, 1, -1, 3, -8, 100]),
+    offset=st.sampled_from([0, 1, 1e3, 1e6]),
+    power=st.sampled_from([-120, -40, 0, 40]),
+    dtype=st.sampled_from(DTYPES),
+)
+def test_near_ties_are_decided_in_double(seed, d, k, gap, offset, power, dtype):
+    from sklearn_ternary._kernels._cpu_features import supported_isas
+
+    rng = np.random.default_rng(seed)
+    X, centers = near_ties(rng, 40, d, k, dtype, gap)
+    X = np.ldexp((X + dtype(offset)), power).astype(dtype)
+    centers = np.ldexp((centers + dtype(offset)), power).astype(dtype)
+    expected = _reference.nearest_centers(X, centers, None)
+    for frame in (frame_of(X), Frame(np.zeros(d, dtype=dtype), dtype(1))):
+        for isa in supported_isas():
+            with np.errstate(all="ignore"):
+                found = cpu.nearest_centers(X, centers, frame, n_threads=1, isa=isa)
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_score_errors_stay_within_their_bound(isa):
+    """The rounding of scores in single precision, against what certainty allows."""
+    rng = np.random.default_rng(0)
+    for d in (3, 64, 500):
+        # All of one sign: errors add up instead of cancelling.
+        X = rng.random((64, d), dtype=np.float32)
+        centers = rng.random((13, d), dtype=np.float32)
+        frame = Frame(np.zeros(d, dtype=np.float32), np.float32(1))
+        largest = float((centers.astype(np.float64) ** 2).sum(axis=1).max())
+        alpha, beta = cpu.lloyd.certainty(d, largest, X.dtype)
+        norms = (X.astype(np.float64) ** 2).sum(axis=1)
+        allowed = (float(alpha) * norms + float(beta)) / 2
+        score = np.zeros((64, 13), dtype=np.float32)
+        score -= ((centers.astype(np.float64) ** 2).sum(axis=1) / 2).astype(np.float32)
+        for t in range(d):
+            score += X[:, t, None] * centers[:, t]
+        wide = X.astype(np.float64) @ centers.T.astype(np.float64)
+        wide -= (centers.astype(np.float64) ** 2).sum(axis=1) / 2
+        assert (np.abs(score - wide) <= allowed[:, None]).all()
+        expected = _reference.nearest_centers(X, centers, frame)
+        found = cpu.nearest_centers(X, centers, frame, n_threads=1, isa=isa)
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.edge
+@pytest.mark.parametrize("value", [1e-45, 1e-30, 1e30, 3e38])
+def test_extreme_rows_have_the_labels_of_the_definition(value, isa):
+    rng = np.random.default_rng(0)
+    X = (rng.integers(-1, 2, (50, 5)) * value).astype(np.float32)
+    centers = X[:7].copy()
+    for frame in (frame_of(X), Frame(np.zeros(5, np.float32), np.float32(1))):
+        found = cpu.nearest_centers(X, centers, frame, n_threads=2, isa=isa)
+        expected = _reference.nearest_centers(X, centers, frame)
+        np.testing.assert_array_equal(found, expected)

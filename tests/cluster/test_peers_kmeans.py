@@ -1,0 +1,54 @@
+"""The benchmark beside peers runs, on sizes that say nothing about speed."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def peers(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    spec = importlib.util.spec_from_file_location(
+        "peers_kmeans", BENCHMARKS / "peers" / "kmeans.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_all_tasks_are_measured_and_compared(peers):
+    rows = peers.measure({(200, 8, 4): 3}, 1, [1])
+    by_task = {task: {} for task in peers.TASKS}
+    for row in rows:
+        by_task[row["task"]][row["contestant"]] = row
+    for task, found in by_task.items():
+        ours, theirs = found[peers.OURS], found["scikit-learn"]
+        assert ours["n_iter"] == theirs["n_iter"]
+        assert theirs["ratio_seconds"] == theirs["seconds"] / ours["seconds"]
+        if task != "seeding":
+            assert ours["inertia"] == pytest.approx(theirs["inertia"], rel=1e-4)
+
+
+def test_missing_peers_are_named(peers):
+    found, missing = peers.contestants()
+    assert {peers.OURS, "scikit-learn"} <= set(found)
+    assert not set(found) & set(missing)
+    assert set(found) | set(missing) == {peers.OURS, "scikit-learn", *peers.INSTALL}
+    results = {
+        "machine": {
+            "cpu": "cpu",
+            "n_cpus": 2,
+            "system": "system",
+            "date": "today",
+            "versions": {"Python": "3"},
+        },
+        "rounds": 1,
+        "missing": {"faiss": peers.INSTALL["faiss"]},
+        "results": peers.measure({(60, 3, 2): 1}, 1, [1], tasks=["iterations"]),
+    }
+    lines = peers.report(results)
+    assert "faiss is missing: pip install faiss-cpu" in lines
+    assert any("scikit-learn" in line and "60x3x2" in line for line in lines)
