@@ -243,6 +243,31 @@ def _results(name):
         return json.load(file)
 
 
+def compression():
+    """What compressing costs: scores before, and changes after."""
+    data = _results("compression")
+    names = list(dict.fromkeys(row["data"] for row in data["results"]))
+    cells = {(row["model"], row["data"]): row for row in data["results"]}
+    rows = []
+    for model in dict.fromkeys(row["model"] for row in data["results"]):
+        found = [cells[model, name] for name in names]
+        measure = "accuracy" if found[0]["classifier"] else "R²"
+        rows.append((model, measure, *(_change(row) for row in found)))
+    caption = _conditions(
+        data,
+        f"Means over {data['n_splits']} random splits, 70 % to train and to calibrate. "
+        "Each cell: score of the float model on the other 30 %, change by rounding "
+        "alone, change with calibration. Regressors predict the number of the class "
+        "where there are classes; classifiers on diabetes tell the upper half.",
+    )
+    return Table(("model", "score", *names), rows, caption, words=(0, 1))
+
+
+def _change(row):
+    changes = (row[key] - row["float"] for key in ("rounded", "calibrated"))
+    return " / ".join([f"{row['float']:.3f}", *(f"{c:+.3f}" for c in changes)])
+
+
 TABLES = {
     "layouts": layouts,
     "quantize": quantize,
@@ -250,6 +275,7 @@ TABLES = {
     "unpack": unpack,
     "backends": backends,
     "crossovers": crossovers,
+    "compression": compression,
 }
 
 # Markdown

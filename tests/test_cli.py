@@ -833,7 +833,7 @@ def test_demo():
     # 50,432 weights of log2(3) bits, and what else is stored.
     assert rows[1]["file_bytes"] > 50_432 * np.log2(3) / 8
     assert 1.6 < rows[1]["bits_per_weight"] < 2
-    assert rows[3]["bits_per_weight"] <= 3
+    assert rows[4]["bits_per_weight"] <= 3
     assert report["data"]["n_train"] + report["data"]["n_test"] == 1797
 
 
@@ -848,7 +848,7 @@ def test_demo_depends_on_the_seed_only():
 
 def test_demo_prints_the_table():
     output = invoke("demo", "--epochs", 1).output
-    assert "3 levels, all layers" in output
+    assert "3 levels, calibrated" in output
     assert "costs accuracy" in output
 
 

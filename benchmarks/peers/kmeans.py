@@ -6,8 +6,9 @@
 All contestants run in one process and take turns, round after round: the same
 start, the same number of iterations, no tolerance. Each keeps its shortest wall
 time and its shortest processor time; on one thread the latter is what a busy machine
-disturbs least. Seeding is greedy k-means++ and one iteration, less the time of one
-iteration from a given start. Ratios are peer time / ours.
+disturbs least. Seeding is greedy k-means++ alone, where there is a function for it;
+its inertia is what one iteration from the rows drawn makes of them. Ratios are the
+peer's time over ours.
 """
 
 import argparse
@@ -20,10 +21,11 @@ from time import perf_counter, process_time
 
 import numpy as np
 from scipy import sparse
-from sklearn.cluster import KMeans
+from sklearn import cluster
 from threadpoolctl import threadpool_limits
 
 from sklearn_ternary import ClusteredKMeans, config_context
+from sklearn_ternary.cluster import kmeans_plusplus
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -76,15 +78,19 @@ def bags_of_words(n, d, k, dtype, seed=0):
 def contestants():
     """Return {name: function} and {name: how to install it} of what is missing.
 
-    A function takes X, the start (an array or None), the number of clusters and of
-    iterations, and returns the inertia and the number of iterations.
+    A function takes X, the start (an array, or None to draw one and no more), the
+    number of clusters and of iterations. It returns the inertia (the start, where it
+    drew one) and the number of iterations, or None if it cannot do it.
     """
-    found = {OURS: _with(ClusteredKMeans), "scikit-learn": _with(KMeans)}
+    found = {
+        OURS: _with(ClusteredKMeans, kmeans_plusplus),
+        "scikit-learn": _with(cluster.KMeans, cluster.kmeans_plusplus),
+    }
     missing = {}
     try:
         from sklearnex.cluster import KMeans as IntelKMeans
 
-        found["scikit-learn-intelex"] = _with(IntelKMeans)
+        found["scikit-learn-intelex"] = _with(IntelKMeans, None)
     except ImportError:
         missing["scikit-learn-intelex"] = INSTALL["scikit-learn-intelex"]
     try:
@@ -96,12 +102,13 @@ def contestants():
     return found, missing
 
 
-def _with(estimator):
+def _with(estimator, seeding):
     def run(X, start, k, n_iter):
-        init = "k-means++" if start is None else start
-        kmeans = estimator(
-            k, init=init, n_init=1, max_iter=n_iter, tol=0, random_state=0
-        ).fit(X)
+        if start is None:
+            if seeding is None:
+                return None
+            return seeding(X, k, random_state=0)[0], 0
+        kmeans = estimator(k, init=start, n_init=1, max_iter=n_iter, tol=0).fit(X)
         return float(kmeans.inertia_), kmeans.n_iter_
 
     return run
@@ -146,18 +153,10 @@ def _turns(runs, task, n, d, k, n_iter, dtype, n_threads, rounds):
     rows = {}
     for _ in range(rounds):
         for name, run in runs.items():
-            if task == "seeding":
-                timed = _timed(run, n_threads, X, None, k, 1)
-                once = _timed(run, n_threads, X, start, k, 1)
-                if timed is None or timed[2] is None:
-                    continue
-                wall, cpu = timed[0] - once[0], timed[1] - once[1]
-                inertia, iterations = timed[2]
-            else:
-                timed = _timed(run, n_threads, X, start, k, n_iter)
-                if timed is None or timed[2] is None:
-                    continue
-                wall, cpu, (inertia, iterations) = timed
+            given = None if task == "seeding" else start
+            wall, cpu, result = _timed(run, n_threads, X, given, k, n_iter)
+            if result is None:
+                continue
             row = rows.setdefault(
                 name,
                 {
@@ -168,13 +167,16 @@ def _turns(runs, task, n, d, k, n_iter, dtype, n_threads, rounds):
                     "contestant": name,
                     "seconds": math.inf,
                     "cpu_seconds": math.inf,
-                    "inertia": inertia,
-                    "n_iter": iterations,
+                    "inertia": result[0],
+                    "n_iter": result[1],
                 },
             )
             row["seconds"] = min(row["seconds"], wall)
             row["cpu_seconds"] = min(row["cpu_seconds"], cpu)
     for row in rows.values():
+        if task == "seeding":
+            drawn = ClusteredKMeans(k, init=row["inertia"], max_iter=1)
+            row["inertia"] = drawn.fit(X).inertia_
         for key in ("seconds", "cpu_seconds"):
             row["ratio_" + key] = row[key] / rows[OURS][key]
     return list(rows.values())
