@@ -215,7 +215,6 @@ _ARGUMENTS = {
     "label_distances": lambda d: (d.X, d.centers, d.labels),
     "move_rows": lambda d: (d.X, None, d.unlabelled, d.labels, *d.cluster_sums),
     "potentials": lambda d: (d.X, d.frame, None, d.centers[:4], d.closest, None),
-    "lower_closest": lambda d: (d.X, d.frame, None, d.centers[0], d.closest, None),
     "nearest_centers_csr": lambda d: (*d.csr, d.centers),
     "label_distances_csr": lambda d: (*d.csr, d.centers, d.labels),
     "move_rows_csr": lambda d: (*d.csr, None, d.unlabelled, d.labels, *d.cluster_sums),

@@ -49,7 +49,6 @@ OPERATIONS = {
     "label_distances": _FLOATS,
     "move_rows": _FLOATS,
     "potentials": _FLOATS,
-    "lower_closest": _FLOATS,
     "nearest_centers_csr": _FLOATS,
     "label_distances_csr": _FLOATS,
     "move_rows_csr": _FLOATS,

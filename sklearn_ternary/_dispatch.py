@@ -168,16 +168,12 @@ def move_rows(X, weight, old_labels, labels, sums, totals, counts, *, config=Non
     _run("move_rows", X.size, X.dtype, args, config)
 
 
-def potentials(X, frame, tiles, candidates, closest, weight, *, config=None):
+def potentials(
+    X, frame, tiles, candidates, closest, weight, minima=None, *, config=None
+):
     """Partial sums of the potential with each candidate as a further centre."""
-    args = X, frame, tiles, candidates, closest, weight
+    args = X, frame, tiles, candidates, closest, weight, minima
     return _run("potentials", X.size, X.dtype, args, config)
-
-
-def lower_closest(X, frame, tiles, candidate, closest, weight, *, config=None):
-    """Make a candidate a centre."""
-    args = X, frame, tiles, candidate, closest, weight
-    return _run("lower_closest", X.size, X.dtype, args, config)
 
 
 def nearest_centers_csr(data, indices, indptr, centers, *, config=None):

@@ -8,7 +8,6 @@ from sklearn_ternary._cpu.affine import affine_codes, affine_values
 from sklearn_ternary._cpu.lloyd import (
     label_distances,
     label_distances_csr,
-    lower_closest,
     move_rows,
     move_rows_csr,
     nearest_centers,
@@ -48,7 +47,6 @@ __all__ = [
     "group_scale",
     "label_distances",
     "label_distances_csr",
-    "lower_closest",
     "move_rows",
     "move_rows_csr",
     "multiply_float",

@@ -111,42 +111,32 @@ def _scratch(X, needed, rows, n_threads):
     return np.empty((parts, size), dtype=X.dtype)
 
 
-def potentials(X, frame, tiles, candidates, closest, weight, *, n_threads, isa):
+def potentials(
+    X, frame, tiles, candidates, closest, weight, minima=None, *, n_threads, isa
+):
     """Potential if one of the candidates became a centre: sums of 1024 rows each."""
-    like = np.empty(0, dtype=X.dtype)
-    group = _lloyd.group_size(ISA_LEVELS[isa], like)
-    parts = [
-        _potentials(X, frame, tiles, c, closest, weight, False, n_threads, isa)
-        for c in np.split(candidates, range(group, len(candidates), group))
-    ]
-    return parts[0] if len(parts) == 1 else np.hstack(parts)
-
-
-def lower_closest(X, frame, tiles, candidate, closest, weight, *, n_threads, isa):
-    """Make a candidate a centre: lower `closest`; the sums as of `potentials`."""
-    return _potentials(
-        X, frame, tiles, candidate[None], closest, weight, True, n_threads, isa
-    )[:, 0]
-
-
-def _potentials(X, frame, tiles, candidates, closest, weight, update, n_threads, isa):
     n, m = len(X), len(candidates)
-    sums = np.empty((-(-n // POTENTIAL_ROWS), m))
-    _lloyd.potentials(
-        X,
-        frame.scale,
-        frame.shift,
-        _or_empty(tiles, X.dtype),
-        _scratch(X, tiles is None, POTENTIAL_ROWS, n_threads),
-        np.ascontiguousarray(in_frame(candidates, frame).T).ravel(),
-        m,
-        _no_weight(weight, X.dtype),
-        closest,
-        update,
-        sums,
-        ISA_LEVELS[isa],
-    )
-    return sums
+    group = _lloyd.group_size(ISA_LEVELS[isa], np.empty(0, dtype=X.dtype))
+    sums = []
+    for start in range(0, m, group):
+        part = slice(start, start + group)
+        packed = np.ascontiguousarray(in_frame(candidates[part], frame).T)
+        sums.append(np.empty((-(-n // POTENTIAL_ROWS), packed.shape[1])))
+        _lloyd.potentials(
+            X,
+            frame.scale,
+            frame.shift,
+            _or_empty(tiles, X.dtype),
+            _scratch(X, tiles is None, POTENTIAL_ROWS, n_threads),
+            packed.ravel(),
+            packed.shape[1],
+            _no_weight(weight, X.dtype),
+            closest,
+            np.empty((0, 0), dtype=X.dtype) if minima is None else minima[part],
+            sums[-1],
+            ISA_LEVELS[isa],
+        )
+    return sums[0] if len(sums) == 1 else np.hstack(sums)
 
 
 def move_rows(X, weight, old_labels, labels, sums, totals, counts, *, n_threads, isa):

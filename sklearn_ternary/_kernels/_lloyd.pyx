@@ -47,7 +47,8 @@ cdef extern from "lloyd.h" nogil:
         ) noexcept nogil
         void (*potentials)(
             const float *, Py_ssize_t, Py_ssize_t, float, const float *, const float *,
-            float *, const float *, int, const float *, float *, int, double *
+            float *, const float *, int, const float *, const float *, float *,
+            Py_ssize_t, double *
         ) noexcept nogil
         void (*move_rows)(
             const float *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
@@ -78,8 +79,8 @@ cdef extern from "lloyd.h" nogil:
         ) noexcept nogil
         void (*potentials)(
             const double *, Py_ssize_t, Py_ssize_t, double, const double *,
-            const double *, double *, const double *, int, const double *, double *,
-            int, double *
+            const double *, double *, const double *, int, const double *,
+            const double *, double *, Py_ssize_t, double *
         ) noexcept nogil
         void (*move_rows)(
             const double *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
@@ -278,8 +279,8 @@ def potentials(
     const floating[::1] candidates,     # IN, packed, n_candidates * d
     int n_candidates,
     const floating[::1] weight,         # IN, or of length 0
-    floating[::1] closest,              # IN; OUT with update
-    bint update,
+    const floating[::1] closest,        # IN
+    floating[:, ::1] minima,            # OUT, (n_candidates, n), or of length 0
     double[:, ::1] potential,           # OUT, (chunks of POTENTIAL_ROWS, n_candidates)
     int isa,
 ):
@@ -293,6 +294,8 @@ def potentials(
         const floating *tile = NULL
         const floating *x = NULL
         const floating *w = NULL
+        floating *kept = NULL
+        bint keeping = minima.shape[0] > 0
     for part in prange(parts, nogil=True, schedule="static", num_threads=parts):
         own = &scratch[0, 0] + part * scratch.shape[1]
         for item in range(items * part // parts, items * (part + 1) // parts):
@@ -303,15 +306,16 @@ def potentials(
             if tiled:
                 tile = &tiles[0, 0, 0] + i // STERN_LLOYD_TILE * tile_size
             w = &weight[0] + i if weighted else NULL
+            kept = &minima[0, 0] + i if keeping else NULL
             if floating is float:
                 stern_lloyd_f32_for(isa).potentials(
                     x, rows, d, scale, &shift[0], tile, own, &candidates[0],
-                    n_candidates, w, &closest[i], update, &potential[item, 0],
+                    n_candidates, w, &closest[i], kept, n, &potential[item, 0],
                 )
             else:
                 stern_lloyd_f64_for(isa).potentials(
                     x, rows, d, scale, &shift[0], tile, own, &candidates[0],
-                    n_candidates, w, &closest[i], update, &potential[item, 0],
+                    n_candidates, w, &closest[i], kept, n, &potential[item, 0],
                 )
 
 

@@ -15,7 +15,6 @@ from sklearn_ternary._reference.affine import affine_codes, affine_values
 from sklearn_ternary._reference.lloyd import (
     label_distances,
     label_distances_csr,
-    lower_closest,
     move_rows,
     move_rows_csr,
     nearest_centers,
@@ -55,7 +54,6 @@ __all__ = [
     "group_scale",
     "label_distances",
     "label_distances_csr",
-    "lower_closest",
     "move_rows",
     "move_rows_csr",
     "multiply_float",

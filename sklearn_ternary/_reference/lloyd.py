@@ -146,23 +146,19 @@ def _moves(weight, old_labels, labels, part):
     return row[kept], cluster[kept], (sign * w[row])[kept]
 
 
-def potentials(X, frame, tiles, candidates, closest, weight):
+def potentials(X, frame, tiles, candidates, closest, weight, minima=None):
     """Potential if one of the candidates became a centre, for each: partial sums.
 
     With D the squared distances in the frame, in the dtype of X and every step
     rounded, sums of ``weight * min(closest, D)`` over runs of 1024 rows, in float64:
     shape (runs, n_candidates). `closest` holds the squared distances to the centre
-    that is nearest so far.
+    that is nearest so far. Those minima go to `minima`, (n_candidates, n), if it is
+    given; of a single candidate it may be ``closest[None]``.
     """
-    minima = np.minimum(_frame_distances(X, frame, candidates), closest[:, None])
-    return _run_sums(minima, weight)
-
-
-def lower_closest(X, frame, tiles, candidate, closest, weight):
-    """Make a candidate a centre: lower `closest`; the sums as of `potentials`."""
-    minima = np.minimum(_frame_distances(X, frame, candidate[None]), closest[:, None])
-    closest[:] = minima[:, 0]
-    return _run_sums(minima, weight)[:, 0]
+    lower = np.minimum(_frame_distances(X, frame, candidates), closest[:, None])
+    if minima is not None:
+        minima[:] = lower.T
+    return _run_sums(lower, weight)
 
 
 def _frame_distances(X, frame, candidates):

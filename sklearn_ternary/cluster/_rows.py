@@ -115,8 +115,11 @@ class DenseRows:
         """Squared distances before there is a centre."""
         return np.full(self.shape[0], np.inf, dtype=self.dtype)
 
-    def potentials(self, indices, closest, weight):
-        """Potentials with each of these rows as a further centre: partial sums."""
+    def potentials(self, indices, closest, weight, minima=None):
+        """Potentials with each of these rows as a further centre: partial sums.
+
+        With `minima`, (len(indices), n), what `closest` would be with each of them.
+        """
         return _dispatch.potentials(
             self.X,
             self.frame,
@@ -124,18 +127,7 @@ class DenseRows:
             self.X[indices],
             closest,
             weight,
-            config=self.config,
-        )
-
-    def lower_closest(self, index, closest, weight):
-        """Make a row a centre."""
-        return _dispatch.lower_closest(
-            self.X,
-            self.frame,
-            self.tiles,
-            self.X[index],
-            closest,
-            weight,
+            minima,
             config=self.config,
         )
 
@@ -216,15 +208,12 @@ class SparseRows:
         self._squares = self.label_distances(origin, labels)
         return np.full(self.shape[0], np.inf)
 
-    def potentials(self, indices, closest, weight):
+    def potentials(self, indices, closest, weight, minima=None):
         """Potentials with each of these rows as a further centre: partial sums."""
-        minima = np.minimum(self._distances(indices), closest[:, None])
-        return _run_sums(minima, weight)
-
-    def lower_closest(self, index, closest, weight):
-        """Make a row a centre."""
-        np.minimum(closest, self._distances([index])[:, 0], out=closest)
-        return _run_sums(closest[:, None], weight)[:, 0]
+        lower = np.minimum(self._distances(indices), closest[:, None])
+        if minima is not None:
+            minima[:] = lower.T
+        return _run_sums(lower, weight)
 
     def _distances(self, indices):
         """Squared distances of all rows to some of them, (n, len(indices))."""

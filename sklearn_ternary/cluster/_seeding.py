@@ -4,6 +4,10 @@ import numpy as np
 
 from sklearn_ternary._reference.lloyd import POTENTIAL_ROWS
 
+# Squared distances to all candidates are kept up to this size; beyond, those to the
+# one that becomes a centre are found again.
+MINIMA_BYTES = 8 * 2**20
+
 
 def draw_seeds(rows, n_clusters, weight, random_state, n_local_trials=None):
     """Draw rows to start from, each with probability ∝ weight · squared distance.
@@ -32,13 +36,21 @@ def draw_seeds(rows, n_clusters, weight, random_state, n_local_trials=None):
     indices = np.empty(n_clusters, dtype=int)
     indices[0] = _draw_first(random_state.random_sample(), weight, n)
     closest = rows.start_seeding()
-    runs = rows.lower_closest(indices[0], closest, weight)
+    runs = rows.potentials(indices[:1], closest, weight, closest[None])[:, 0]
+    keep = n_local_trials * closest.nbytes <= MINIMA_BYTES
+    minima = np.empty((n_local_trials, n), dtype=closest.dtype) if keep else None
     for c in range(1, n_clusters):
         uniform = random_state.uniform(size=n_local_trials)
         candidates = _draw(uniform, runs, closest, weight)
-        potentials = rows.potentials(candidates, closest, weight).sum(axis=0)
-        indices[c] = candidates[potentials.argmin()]
-        runs = rows.lower_closest(indices[c], closest, weight)
+        sums = rows.potentials(candidates, closest, weight, minima)
+        best = sums.sum(axis=0).argmin()
+        indices[c] = candidates[best]
+        if keep:
+            closest[:] = minima[best]
+            runs = np.ascontiguousarray(sums[:, best])
+        else:
+            chosen = candidates[best : best + 1]
+            runs = rows.potentials(chosen, closest, weight, closest[None])[:, 0]
     return indices
 
 

@@ -426,6 +426,17 @@ def test_seeds_are_those_of_scikit_learn(container):
 
 
 @pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+def test_seeds_do_not_depend_on_what_is_kept(container, monkeypatch):
+    from sklearn_ternary.cluster import _seeding
+
+    X, _ = blobs(3000, 6, 20, std=3.0)
+    kept = kmeans_plusplus(container(X), 15, random_state=0)[1]
+    monkeypatch.setattr(_seeding, "MINIMA_BYTES", 0)
+    again = kmeans_plusplus(container(X), 15, random_state=0)[1]
+    np.testing.assert_array_equal(kept, again)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
 def test_sampling_law(container):
     """Second seeds by D² weighting: Pearson's chi-squared below its 99.99 % point."""
     rng = np.random.default_rng(0)

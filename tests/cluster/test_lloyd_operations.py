@@ -157,12 +157,18 @@ def test_potentials(shape, dtype, weighted, options):
     ours = np.full(len(X), np.inf, dtype=dtype)
     expected = ours.copy()
     for row in (0, len(X) // 2):
+        c = X[row : row + 1]
         np.testing.assert_array_equal(
-            cpu.lower_closest(X, frame, tiles, X[row], ours, weight, **options),
-            _reference.lower_closest(X, frame, None, X[row], expected, weight),
+            cpu.potentials(X, frame, tiles, c, ours, weight, ours[None], **options),
+            _reference.potentials(X, frame, None, c, expected, weight, expected[None]),
         )
         np.testing.assert_array_equal(ours, expected)
         assert ours[row] == 0
+    kept = np.empty((len(centers), len(X)), dtype=dtype)
+    cpu.potentials(X, frame, tiles, centers, ours, weight, kept, **options)
+    expected_kept = np.empty_like(kept)
+    _reference.potentials(X, frame, None, centers, ours, weight, expected_kept)
+    np.testing.assert_array_equal(kept, expected_kept)
     np.testing.assert_array_equal(
         cpu.potentials(X, frame, None, centers, ours, weight, **options),
         _reference.potentials(X, frame, None, centers, ours, weight),

@@ -54,12 +54,14 @@ enum {
                                 const T *tiles, T *scratch, int32_t *labels,         \
                                 T *bounds, const T *moved, const T *others);         \
         /* Squared distances in the frame of n rows to n_candidates, packed as one   \
-         * group. Adds up the weighted minima of them and `closest` (and with        \
-         * update, for one candidate, keeps the minima there). */                    \
+         * group. Adds up the weighted minima of them and `closest`. Unless minima   \
+         * is NULL, those of candidate j go to minima + j * stride, which may be     \
+         * `closest`. */                                                             \
         void (*potentials)(const T *x, ptrdiff_t n, ptrdiff_t d, T scale,            \
                            const T *shift, const T *tiles, T *scratch,               \
                            const T *candidates, int n_candidates, const T *weight,   \
-                           T *closest, int update, double *potential);               \
+                           const T *closest, T *minima, ptrdiff_t stride,            \
+                           double *potential);                                       \
         /* Moves rows from cluster old[i] to new[i]; -1 is none. Columns             \
          * [first, end) only; totals and counts may be NULL. */                      \
         void (*move_rows)(const T *x, ptrdiff_t n, ptrdiff_t d, ptrdiff_t first,     \

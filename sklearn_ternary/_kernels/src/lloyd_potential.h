@@ -51,8 +51,8 @@ static void F(distance_tile)(const T *tile, ptrdiff_t d, const T *c, int n, T *o
 
 static void F(potentials)(const T *x, ptrdiff_t n, ptrdiff_t d, T scale, const T *shift,
                           const T *tiles, T *scratch, const T *candidates,
-                          int n_candidates, const T *weight, T *closest, int update,
-                          double *potential)
+                          int n_candidates, const T *weight, const T *closest,
+                          T *minima, ptrdiff_t stride, double *potential)
 {
     double lanes[GROUP][TILE];
     T distances[GROUP][TILE];
@@ -76,8 +76,10 @@ static void F(potentials)(const T *x, ptrdiff_t n, ptrdiff_t d, T scale, const T
                 distances[j][r] = v;
                 lanes[j][r] += (double)w[r] * (double)v;
             }
-        if (update)
-            memcpy(closest + start, distances[0], (size_t)rows * sizeof(T));
+        if (minima)
+            for (int j = 0; j < n_candidates; ++j)
+                memcpy(minima + j * stride + start, distances[j],
+                       (size_t)rows * sizeof(T));
     }
     for (int j = 0; j < n_candidates; ++j) {
         for (int half = TILE / 2; half; half /= 2)
