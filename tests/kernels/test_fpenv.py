@@ -14,7 +14,7 @@ import pytest
 
 pytestmark = pytest.mark.fpenv
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 SCRIPT = """
 import importlib
