@@ -268,6 +268,52 @@ def _change(row):
     return " / ".join([f"{row['float']:.3f}", *(f"{c:+.3f}" for c in changes)])
 
 
+def products():
+    """Products with packed matrices beside NumPy and llama.cpp."""
+    data = _results("matmul")
+    best = next(row["isa"] for row in data["results"] if row["isa"])
+    names = {"int8 t2": "int8", "float t2": "float32"}
+    rivals = ("numpy", "ggml TQ2_0", "ggml TQ1_0", "ggml Q4_K")
+    rows = [
+        (
+            "×".join(map(str, row["shape"])),
+            str(row["n"]),
+            row["where"],
+            names[row["name"]],
+            _duration(row["seconds"]),
+            *(f"{row['speedup'][rival]:.2g}×" for rival in rivals),
+            f"{100 * row['of_peak']:.0f}%",
+        )
+        for row in data["results"]
+        if row["name"] in names and row["isa"] == best
+    ]
+    header = (
+        "weights",
+        "rows of X",
+        "from",
+        "activations",
+        "time",
+        "sgemm takes",
+        "TQ2_0 takes",
+        "TQ1_0 takes",
+        "Q4_K takes",
+        "of peak",
+    )
+    limits = data["limits"]
+    caption = _conditions(
+        data,
+        f"One thread, kernels {best}, weights in 2 bits; `X @ A.T`, the rounding of "
+        "activations included; the shortest of several rounds, in turns, in one "
+        "process. “Memory” rotates through 256 MiB of matrices. TQ2_0, TQ1_0 and "
+        "Q4_K are those of llama.cpp (`ggml_mul_mat`). Peak: "
+        f"{limits[f'int8_peak {best}'] / 1e9:.0f} GOP/s of int8 and "
+        f"{limits[f'float_peak {best}'] / 1e9:.0f} GFLOP/s of float32, measured in "
+        f"the same run, as the {limits['memory 1'] / 1e9:.0f} GB/s that one thread "
+        "reads from memory.",
+    )
+    return Table(header, rows, caption, words=(0, 2, 3))
+
+
 TABLES = {
     "layouts": layouts,
     "quantize": quantize,
@@ -276,6 +322,7 @@ TABLES = {
     "backends": backends,
     "crossovers": crossovers,
     "compression": compression,
+    "products": products,
 }
 
 # Markdown
