@@ -113,6 +113,9 @@ def get_layout(name, n_levels=None):
         If there is no such layout, or it does not store `n_levels` levels, or
         its bytes cannot be known (``"tl1"`` and ``"tl2"`` of bitnet.cpp).
     """
+    row = LAYOUTS.get(name)
+    if row is not None and n_levels in (None, row.n_levels):
+        return row
     if name in _REFUSED:
         raise ValueError(f"layout={name!r} is not supported: {_REFUSED[name]}")
     allowed = [
@@ -120,9 +123,7 @@ def get_layout(name, n_levels=None):
         for row in LAYOUTS.values()
         if n_levels is None or row.n_levels == n_levels
     ]
-    if name not in allowed:
-        levels = "" if n_levels is None else f" for {n_levels} levels"
-        raise ValueError(
-            f"layout={name!r} is not a layout{levels}; choose one of {allowed}"
-        )
-    return LAYOUTS[name]
+    levels = "" if n_levels is None else f" for {n_levels} levels"
+    raise ValueError(
+        f"layout={name!r} is not a layout{levels}; choose one of {allowed}"
+    )

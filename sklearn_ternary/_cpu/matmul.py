@@ -9,7 +9,7 @@ from sklearn_ternary._cpu.pack import unpack
 from sklearn_ternary._kernels import _matmul
 from sklearn_ternary._kernels._cpu_features import ISA_LEVELS, cpu_features
 from sklearn_ternary._layouts import get_layout
-from sklearn_ternary._reference.matmul import split_scale
+from sklearn_ternary._reference.matmul import folded_into, split_scale
 
 FORMATS = tuple(_matmul.FORMATS)
 # Level avx2 has two variants; alone it means the better one of the processor.
@@ -149,7 +149,7 @@ class PackedMatrix:
         """
 
         def multiply(part, out):
-            part.multiply_float(_folded(X, part.fold), out, _level(isa), n_threads)
+            part.multiply_float(folded_into(X, part.fold), out, _level(isa), n_threads)
 
         return self._assemble(X.shape[0], X.dtype, multiply)
 
@@ -164,7 +164,7 @@ class PackedMatrix:
         def multiply(part, out):
             for rows in part.batches(X.shape[0], part.form[4] * 16):
                 q, step = quantize_activations(
-                    _folded(X[rows], part.fold), n_threads=n_threads, isa=isa
+                    folded_into(X[rows], part.fold), n_threads=n_threads, isa=isa
                 )
                 part.multiply_int8(q, step, out[rows], _level(isa), n_threads)
 
@@ -370,10 +370,3 @@ def _panels(packed, n_values, layout, n_rows, multiple, n_threads, isa):
                 np.ascontiguousarray(part), n, layout, n_threads=n_threads, isa=isa
             )
             yield r, k, codes
-
-
-def _folded(X, fold):
-    if fold is None:
-        return X
-    with np.errstate(over="ignore", invalid="ignore"):
-        return X * fold.astype(X.dtype, copy=False)

@@ -6,6 +6,7 @@ from libc.stdint cimport int8_t
 
 from sklearn_ternary._kernels._loops cimport (
     STERN_CHUNK,
+    n_chunks,
     stern_affine_codes_f32,
     stern_affine_codes_f64,
     stern_affine_values_f32,
@@ -13,10 +14,6 @@ from sklearn_ternary._kernels._loops cimport (
     stern_f32_for,
     stern_f64_for,
 )
-
-
-cdef inline Py_ssize_t n_chunks(Py_ssize_t n_columns) noexcept nogil:
-    return (n_columns + STERN_CHUNK - 1) // STERN_CHUNK
 
 
 def affine_codes(

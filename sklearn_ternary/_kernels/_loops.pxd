@@ -148,3 +148,8 @@ cdef extern from "scales.h" nogil:
         const stern_f64 *, const double *, Py_ssize_t, int, int, double *, double *,
         double *
     ) noexcept
+
+
+# Work items that a row is cut into.
+cdef inline Py_ssize_t n_chunks(Py_ssize_t n_columns) noexcept nogil:
+    return (n_columns + STERN_CHUNK - 1) // STERN_CHUNK

@@ -6,6 +6,7 @@ from libc.stdint cimport int8_t, uint8_t
 
 from sklearn_ternary._kernels._loops cimport (
     STERN_CHUNK,
+    n_chunks,
     stern_codec_for,
     stern_codes_f32,
     stern_codes_f64,
@@ -18,10 +19,6 @@ from sklearn_ternary._kernels._loops cimport (
     stern_values_f32,
     stern_values_f64,
 )
-
-
-cdef inline Py_ssize_t n_chunks(Py_ssize_t n_columns) noexcept nogil:
-    return (n_columns + STERN_CHUNK - 1) // STERN_CHUNK
 
 
 def quantize_codes(

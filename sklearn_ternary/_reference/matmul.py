@@ -210,7 +210,7 @@ class PackedMatrix:
         """
         y = np.zeros((X.shape[0], self.shape[0]), dtype=X.dtype)
         for part in self._parts:
-            folded = _folded(X, part.fold)
+            folded = folded_into(X, part.fold)
             for results, codes, scale in self._panels(part):
                 y[:, results] = matmul_float(codes, scale, part.group_size, folded)
         return y
@@ -224,7 +224,7 @@ class PackedMatrix:
         """
         y = np.zeros((X.shape[0], self.shape[0]), dtype=np.float32)
         for part in self._parts:
-            q, step = quantize_activations(_folded(X, part.fold))
+            q, step = quantize_activations(folded_into(X, part.fold))
             self._multiply(part, q, step, y)
         return y
 
@@ -280,7 +280,8 @@ class PackedMatrix:
         return codes
 
 
-def _folded(X, fold):
+def folded_into(X, fold):
+    """Activations with the scales of a `Part` multiplied into them."""
     if fold is None:
         return X
     with np.errstate(over="ignore", invalid="ignore"):

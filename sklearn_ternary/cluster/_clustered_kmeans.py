@@ -76,8 +76,6 @@ class ClusteredKMeans(
     tol : float, default=1e-4
         A run ends when no label changes, or when the sum of the squares of what
         the centres moved is at most `tol` times the mean variance of the columns.
-    precision : {"auto", "float"}, default="auto"
-        ``"float"`` finds the nearest centres exactly, and ``"auto"`` does as well.
     algorithm : {"auto", "lloyd", "hamerly", "elkan"}, default="auto"
         How the nearest centres are found; the result is the same:
 
@@ -89,8 +87,6 @@ class ClusteredKMeans(
           bounds take less memory.
         - ``"auto"`` is ``"hamerly"`` where comparing a row takes much longer than
           its bounds do, else ``"lloyd"``.
-    metric : {"euclidean"}, default="euclidean"
-        The distance.
     verbose : int, default=0
         Above 0, print the inertia of every iteration.
     random_state : int, RandomState instance or None, default=None
@@ -160,9 +156,7 @@ class ClusteredKMeans(
         ],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "precision": [StrOptions({"auto", "float"})],
         "algorithm": [StrOptions({"auto", "lloyd", "hamerly", "elkan"})],
-        "metric": [StrOptions({"euclidean"})],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
         "copy_x": ["boolean"],
@@ -176,9 +170,7 @@ class ClusteredKMeans(
         n_init="auto",
         max_iter=300,
         tol=1e-4,
-        precision="auto",
         algorithm="auto",
-        metric="euclidean",
         verbose=0,
         random_state=None,
         copy_x=True,
@@ -188,9 +180,7 @@ class ClusteredKMeans(
         self.n_init = n_init
         self.max_iter = max_iter
         self.tol = tol
-        self.precision = precision
         self.algorithm = algorithm
-        self.metric = metric
         self.verbose = verbose
         self.random_state = random_state
         self.copy_x = copy_x

@@ -286,8 +286,6 @@ def test_bad_weights(weight):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("precision", "int8"),
-        ("metric", "cosine"),
         ("algorithm", "full"),
         ("n_clusters", 0),
         ("tol", -1.0),
