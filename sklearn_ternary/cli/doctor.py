@@ -10,6 +10,7 @@ from sklearn_ternary import _dispatch, _reference, cuda
 from sklearn_ternary._config import effective_config, get_config
 from sklearn_ternary._show_versions import collect_versions
 from sklearn_ternary.cli._console import console, json_option, plain, print_json, table
+from sklearn_ternary.cli._operation_choices import choices_table, operation_choices
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 _STYLES = {OK: "green", WARNING: "yellow", FAILED: "red"}
@@ -22,9 +23,14 @@ _STYLES = {OK: "green", WARNING: "yellow", FAILED: "red"}
     is_flag=True,
     help="Import scikit-learn too, to see the libraries that come with it.",
 )
+@click.option(
+    "--operations",
+    is_flag=True,
+    help="List where each operation would run, by the number of values.",
+)
 @json_option
 @click.pass_context
-def doctor(context, gpu, full, as_json):
+def doctor(context, gpu, full, operations, as_json):
     """Check this machine and installation.
 
     Compares every instruction set of the compiled kernels with the NumPy
@@ -39,6 +45,8 @@ def doctor(context, gpu, full, as_json):
     ]
     broken = any(check["status"] == FAILED for check in checks)
     report = {"ok": not broken, "checks": checks, **versions}
+    if operations and not broken:
+        report["operations"] = operation_choices()
     if as_json:
         print_json(report)
     else:
@@ -202,6 +210,8 @@ def _print(report):
             plain(check["detail"]),
         )
     out.print(checks)
+    if "operations" in report:
+        out.print(choices_table(report["operations"]))
     installed = {k: v for k, v in report["versions"].items() if v is not None}
     out.print(
         f"python {sys.version.split()[0]}, "

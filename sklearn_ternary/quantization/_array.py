@@ -18,7 +18,9 @@ from sklearn_ternary._layouts import get_layout
 from sklearn_ternary._reference.groups import n_groups, spread
 from sklearn_ternary._reference.products import StoredMatrix
 from sklearn_ternary.quantization._groups import matrix_shape, row_panels
+from sklearn_ternary.quantization._indexing import packed_parts, select
 from sklearn_ternary.quantization._products import left_product, right_product
+from sklearn_ternary.quantization._sparse import to_csr
 from sklearn_ternary.quantization._transposed import TransposedTernaryArray
 
 
@@ -306,57 +308,30 @@ class TernaryArray:
 
     def __getitem__(self, key):
         """Select along the first axis: an integer, a slice, a mask or indices."""
-        if isinstance(key, tuple):
-            if not key or not all(_selects_all(k) for k in key[1:]):
-                raise IndexError(
-                    f"only the first axis of a TernaryArray can be indexed, got {key!r}"
-                )
-            key = key[0]
-        if key is Ellipsis or key is None:
-            raise IndexError(f"a TernaryArray cannot be indexed by {key!r}")
-        if not self._shape:
-            raise IndexError("a TernaryArray without dimensions cannot be indexed")
-        if self.ndim == 1:
-            return self._values_at(key)
-        packed = self._packed[key]
-        shared = self._scale.shape[0] == 1 and self._shape[0] != 1
-        scale = self._scale if shared else self._scale[key]
-        if packed.ndim > 2:
-            raise IndexError("a TernaryArray is indexed by one index, slice or list")
-        if packed.ndim == 1:
-            return self._row(packed[None], scale.reshape(1, -1))
-        shape = (packed.shape[0], *self._shape[1:])
-        return self._new(packed, scale, shape, self._layout, self._group_size)
-
-    def _values_at(self, key):
-        """Select from the only row, whose bytes have to be packed anew."""
-        codes = _dispatch.unpack(self._packed, self._n_values, self._layout)[0][key]
-        scales = spread(self._scale, self._n_values, self._group_size)[0][key]
-        if codes.ndim == 0:
-            return codes * scales / self.dtype.type(self.n_levels // 2)
-        if self._scale.size > 1:
-            return pack_codes(codes, scales[None], 1, codes.shape, self._layout)
-        return pack_codes(
-            codes, self._scale, max(codes.size, 1), codes.shape, self._layout
+        selected = select(
+            self._packed, self._scale, self._shape, self._layout, self._group_size, key
         )
+        return self._new(*selected) if isinstance(selected, tuple) else selected
 
-    def _row(self, packed, scale):
-        """Array of one dimension less from the bytes of one row."""
-        shape = self._shape[1:]
-        if len(shape) == 1:
-            return self._new(packed, scale, shape, self._layout, self._group_size)
-        # The row becomes several: its bytes and its groups are cut anew.
-        n_values, size = self._n_values, self._group_size
-        codes = _dispatch.unpack(packed, n_values, self._layout).reshape(shape)
-        n_rows, n_columns = matrix_shape(shape)
-        if n_columns and size % n_columns == 0:
-            owner = np.arange(n_rows) * n_columns // size
-            scale, size = scale[0, owner][:, None], n_columns
-        elif n_columns and n_columns % size == 0:
-            scale = scale.reshape(n_rows, n_columns // size)
-        else:
-            scale, size = spread(scale, n_values, size).reshape(n_rows, n_columns), 1
-        return pack_codes(codes, scale, size, shape, self._layout)
+    def tocsr(self):
+        """Copy a matrix to a sparse one of SciPy, which stores what is not zero.
+
+        It takes 8 to 16 bytes for each of these, many times what the codes take:
+        it is for programs that want sparse matrices.
+
+        Returns
+        -------
+        S : scipy.sparse.csr_array of the shape of the array
+            With the values of :meth:`toarray`, in memory of the host.
+
+        Raises
+        ------
+        ValueError
+            If the array has not two dimensions.
+        """
+        if self.ndim != 2:
+            raise ValueError(f"only matrices become sparse, not shape {self._shape}")
+        return to_csr(self.get())
 
     # -- products ----------------------------------------------------------
 
@@ -514,18 +489,9 @@ class TernaryArray:
         return cls._from_parts(*parts[""])
 
 
-def _selects_all(key):
-    return key is Ellipsis or (isinstance(key, slice) and key == slice(None))
-
-
 def pack_codes(codes, scale, group_size, shape, layout):
     """Pack int8 codes that are known to be within the levels of `layout`."""
-    matrix = contiguous(codes).reshape(matrix_shape(shape))
-    packed = _dispatch.pack(matrix, layout)
-    scale = contiguous(scale)
-    if not scale.flags.owndata:
-        scale = scale.copy()
-    return TernaryArray._new(packed, scale, shape, layout, group_size)
+    return TernaryArray._new(*packed_parts(codes, scale, group_size, shape, layout))
 
 
 def _is_integer(value):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from numbers import Real
 
 from sklearn_ternary._validation import as_float_array, check_finite
-from sklearn_ternary.metrics import quantization_report
+from sklearn_ternary.metrics._quantization_report import quantization_report
 from sklearn_ternary.quantization._allocation import (
     LEVELS,
     check_levels,

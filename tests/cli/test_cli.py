@@ -24,6 +24,7 @@ from sklearn_ternary import (
     save,
     ternarize,
 )
+from sklearn_ternary._crossovers import OPERATIONS
 from sklearn_ternary._reference.sums import ordered_sum
 from sklearn_ternary.cli import _bench_quantize, _bench_turns, _streaming, main
 from sklearn_ternary.cli import doctor as doctor_command
@@ -763,6 +764,25 @@ def test_doctor_fails_without_kernels(monkeypatch):
     result = invoke("doctor", code=1)
     assert "no such module" in result.output
     assert "broken" in result.output
+
+
+def test_doctor_lists_where_operations_run():
+    with config_context(backend="numpy"):
+        assert "quantize_pack" in invoke("doctor", "--operations").output
+        output = invoke("doctor", "--operations", "--json").output
+    rows = json.loads(output)["operations"]
+    assert {row["operation"] for row in rows} == set(OPERATIONS)
+    choices = [choice for row in rows for choice in row["choices"].values()]
+    assert all(choice["backend"] == "numpy" for choice in choices)
+
+
+@pytest.mark.skipif(not built(), reason="the kernels are not built")
+def test_doctor_lists_what_is_chosen():
+    rows = json.loads(invoke("doctor", "--operations", "--json").output)["operations"]
+    for row in rows:
+        for size, choice in row["choices"].items():
+            chosen = _dispatch.choose(row["operation"], int(size), row["dtype"])
+            assert tuple(choice.values()) == chosen
 
 
 def test_doctor_fails_with_a_wrong_environment():

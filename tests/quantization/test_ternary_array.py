@@ -225,3 +225,23 @@ def test_parts_that_do_not_fit(change, message):
     with pytest.raises(ValueError) as error:
         TernaryArray(**(parts | change))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(7, 12), (0, 5), (5, 0), (1, 1), (300, 40)])
+@pytest.mark.parametrize(
+    "options", [{}, {"axis": 0}, {"axis": 1, "n_levels": 5}, {"block_size": 7}]
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tocsr(shape, options, dtype):
+    X = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    A = ternarize(X, **options)
+    with config_context(working_memory=0.001):  # panels of a few rows
+        S = A.tocsr()
+    assert S.shape == shape and S.dtype == dtype and S.format == "csr"
+    np.testing.assert_array_equal(S.toarray(), A.toarray())
+    assert S.nnz == np.count_nonzero(A.codes())
+
+
+def test_only_matrices_become_sparse():
+    with pytest.raises(ValueError, match=r"only matrices .* \(2, 3, 4\)"):
+        ternarize(np.ones((2, 3, 4))).tocsr()

@@ -7,8 +7,6 @@ import numpy as np
 
 from sklearn_ternary._validation import as_float_array, check_finite
 
-__all__ = ["QuantizationReport", "quantization_report"]
-
 _CHUNK = 2**18  # Values looked at together.
 
 
