@@ -195,6 +195,7 @@ _ARGUMENTS = {
     "group_scale": lambda d: (d.X, _N_COLUMNS, "absmean", 3),
     "column_abs_sum": lambda d: (d.X, d.sums),
     "column_abs_max": lambda d: (d.X, d.largest),
+    "columns": lambda d: (d.X, 0, _N_COLUMNS),
     "quantize_codes": lambda d: (d.X, d.half, _N_COLUMNS, 3),
     "quantize_pack": lambda d: (d.X, d.half, _N_COLUMNS, 3, "t5"),
     "quantize_values": lambda d: (d.X, d.half, d.scale, _N_COLUMNS, 3),

@@ -30,6 +30,7 @@ OPERATIONS = {
     "group_scale": _FLOATS,
     "column_abs_sum": _FLOATS,
     "column_abs_max": _FLOATS,
+    "columns": _FLOATS,
     "quantize_codes": _FLOATS,
     "quantize_pack": _FLOATS,
     "quantize_values": _FLOATS,

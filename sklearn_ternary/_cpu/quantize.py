@@ -4,7 +4,7 @@ import numpy as np
 
 from sklearn_ternary._cpu.pack import LAYOUT_IDS
 from sklearn_ternary._cpu.scales import group_scale
-from sklearn_ternary._kernels import _one_read, _quantize, _reduce
+from sklearn_ternary._kernels import _columns, _one_read, _quantize, _reduce
 from sklearn_ternary._kernels._cpu_features import ISA_LEVELS
 from sklearn_ternary._layouts import get_layout
 from sklearn_ternary._reference.pack import step_of
@@ -94,6 +94,14 @@ def quantize_values(X, threshold, scale, group_size, n_levels, *, n_threads, isa
         n_threads,
     )
     return values
+
+
+def columns(X, start, stop, *, n_threads, isa):
+    """The columns of X from `start` to `stop` as rows, of shape (stop - start, R)."""
+    rows = np.empty((stop - start, X.shape[0]), dtype=X.dtype)
+    if rows.size:
+        _columns.columns(X, start, rows, n_threads)
+    return rows
 
 
 def column_abs_sum(X, total, *, n_threads, isa):

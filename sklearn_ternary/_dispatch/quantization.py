@@ -19,6 +19,12 @@ def column_abs_max(X, largest, *, config=None):
     run("column_abs_max", X.size, X.dtype, (ready(X), largest), config)
 
 
+def columns(X, start, stop, *, config=None):
+    """Columns of X as rows."""
+    size = len(X) * (stop - start)
+    return run("columns", size, X.dtype, (ready(X), start, stop), config)
+
+
 def quantize_codes(X, threshold, group_size, n_levels, *, config=None):
     """Codes of X."""
     args = ready(X), ready(threshold), group_size, n_levels

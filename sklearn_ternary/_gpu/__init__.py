@@ -24,6 +24,7 @@ from sklearn_ternary._gpu.pack import (
 from sklearn_ternary._gpu.products import multiply_float, multiply_int8
 from sklearn_ternary._gpu.quantize import (
     absmean_pack,
+    columns,
     quantize_codes,
     quantize_pack,
     quantize_values,
@@ -39,6 +40,7 @@ __all__ = [
     "code_values",
     "column_abs_max",
     "column_abs_sum",
+    "columns",
     "count_codes",
     "find_invalid",
     "find_nonfinite",

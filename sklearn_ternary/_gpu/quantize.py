@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sklearn_ternary._gpu.arrays import contiguous
 from sklearn_ternary._gpu.kernels import launch, macros_of, n_blocks, reads_whole
 from sklearn_ternary._gpu.scales import group_scale
 from sklearn_ternary._gpu.transfer import row_by_row
@@ -43,6 +44,11 @@ def absmean_pack(X, n_levels, layout, *, device=None):
     )
     packed = quantize_pack(X, threshold, X.shape[1], n_levels, layout, device=device)
     return packed, scale
+
+
+def columns(X, start, stop, *, device=None):
+    """The columns of X from `start` to `stop` as rows, where X is."""
+    return contiguous(X[:, start:stop].T)
 
 
 @row_by_row

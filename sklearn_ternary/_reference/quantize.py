@@ -28,6 +28,11 @@ def threshold_of(scale, n_levels):
     return np.where(scale == 0, scale.dtype.type(np.inf), t)
 
 
+def columns(X, start, stop):
+    """The columns of X from `start` to `stop` as rows, of shape (stop - start, R)."""
+    return np.ascontiguousarray(X[:, start:stop].T)
+
+
 def group_scale(X, group_size, scale, n_levels):
     """Scale and threshold of every group.
 

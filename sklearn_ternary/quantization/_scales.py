@@ -4,12 +4,13 @@ import numpy as np
 
 from sklearn_ternary import _dispatch
 from sklearn_ternary._config import get_config
-from sklearn_ternary._gpu.arrays import contiguous, like, namespace, to_host
+from sklearn_ternary._gpu.arrays import like, namespace, to_host
 from sklearn_ternary._reference.quantize import threshold_of
 from sklearn_ternary.quantization._groups import row_panels
 
 SCALES = ("absmean", "twn", "mse", "absmax", "norm")
 RUNNING_SCALES = ("absmean", "absmax")
+PANEL = 4  # MiB of columns at a time
 
 
 def check_scale(scale, n_levels):
@@ -59,13 +60,17 @@ def column_scale(X, scale, n_levels):
         _dispatch.column_abs_max(X, largest)
         return largest[None], threshold_of(largest[None], n_levels)
     # The columns as rows, a panel at a time.
+    # Caches hold most of a panel, and no line of X is read for one of its values only.
+    line_of_columns = 16 * X.shape[0] * X.itemsize / 2**20
+    memory = min(get_config()["working_memory"], max(PANEL, line_of_columns))
     parts = [
         _dispatch.group_scale(
-            contiguous(X[:, columns].T), max(X.shape[0], 1), scale, n_levels
+            _dispatch.columns(X, panel.start, panel.stop),
+            max(X.shape[0], 1),
+            scale,
+            n_levels,
         )
-        for columns in row_panels(
-            X.shape[1], X.shape[0], X.itemsize, get_config()["working_memory"]
-        )
+        for panel in row_panels(X.shape[1], X.shape[0], X.itemsize, memory)
     ]
     scales, thresholds = zip(*parts, strict=True)
     xp = namespace(X)

@@ -41,6 +41,7 @@ def arguments(operation, dtype=np.float32):
         "group_scale": (X, 4, "absmean", 3),
         "column_abs_sum": (X, rng.uniform(0, 1, 11)),
         "column_abs_max": (X, rng.uniform(0, 1, 11).astype(dtype)),
+        "columns": (X, 0, 11),
         "quantize_codes": (X, scale, 4, 3),
         "quantize_pack": (X, scale, 4, 3, "t5"),
         "quantize_values": (X, scale / 2, scale, 4, 3),

@@ -457,3 +457,17 @@ def test_scale_is_finite_where_the_best_is_not(kind, n_levels, smaller, dtype, i
     scale, _ = _reference.group_scale(x, 40, kind, n_levels)
     assert scale == largest
     check("group_scale", (x, 40, kind, n_levels), isa=isa, n_threads=1)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1), (63, 15), (64, 16), (65, 17), (200, 70)])
+def test_columns(shape, dtype, n_threads):
+    X = values(shape, dtype)
+    X.flags.writeable = False
+    for start, stop in {(0, shape[1]), (shape[1] // 3, shape[1]), (0, 0), (0, 1)}:
+        check("columns", (X, start, stop), n_threads=n_threads, isa="generic")
+
+
+def test_columns_of_nothing():
+    check("columns", (np.empty((0, 5)), 1, 4), n_threads=2, isa="generic")
