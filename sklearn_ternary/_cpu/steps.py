@@ -94,23 +94,58 @@ def sgd_direction(
     return _of_segments(sums, owner)
 
 
-def direction_sums(
-    gradient, parameters, direction, new_direction, bounds, *, n_threads, isa
+def shared_direction(
+    gradient,
+    parameters,
+    first,
+    divisors,
+    direction,
+    bounds,
+    row_bounds,
+    decay,
+    beta_1,
+    correction_1,
+    gradient_scale,
+    *,
+    n_threads,
+    isa,
 ):
-    """Store a direction that was found elsewhere, and return the sums."""
+    """Direction of AdamW where the values of a row have one divisor."""
     pieces, owner = _pieces(bounds.tobytes())
+    constants = np.zeros((len(pieces), _steps.N_CONSTANTS), dtype=parameters.dtype)
+    constants[:, [0, 2, 3, 6]] = gradient_scale, beta_1, 1 - beta_1, correction_1
+    constants[:, 1] = decay[owner]
     sums = np.zeros((len(pieces), N_SUMS))
-    _steps.direction_sums(
+    _steps.shared_direction(
         gradient,
         parameters,
+        first,
+        divisors,
         direction,
-        new_direction,
         pieces,
+        _rows_of_pieces(bounds.tobytes(), row_bounds.tobytes()),
+        constants,
         sums,
         ISA_LEVELS[isa],
         _threads(parameters, n_threads),
     )
     return _of_segments(sums, owner)
+
+
+def square_sums(x, bounds, *, n_threads, isa):
+    """Sum of the squares of each part."""
+    return _part_sums(x, bounds, True, n_threads, isa)
+
+
+def abs_sums(x, bounds, *, n_threads, isa):
+    """Sum of the magnitudes of each part."""
+    return _part_sums(x, bounds, False, n_threads, isa)
+
+
+def _part_sums(x, bounds, squares, n_threads, isa):
+    sums = np.empty(len(bounds) - 1)
+    _steps.part_sums(x, bounds, squares, sums, ISA_LEVELS[isa], _threads(x, n_threads))
+    return sums
 
 
 def apply_step(parameters, direction, bounds, factors, *, n_threads, isa):
@@ -136,6 +171,16 @@ def _pieces(bounds):
             pieces.append((first, min(first + PIECE, bounds[i + 1])))
             owner.append(i)
     return np.array(pieces, dtype=np.int64), np.array(owner)
+
+
+@lru_cache(maxsize=16)
+def _rows_of_pieces(bounds, row_bounds):
+    """First row of each piece, its values in the piece before, its length."""
+    starts = _pieces(bounds)[0][:, 0]
+    row_bounds = np.frombuffer(row_bounds, dtype=np.int64)
+    first = np.searchsorted(row_bounds, starts, side="right") - 1
+    done, length = starts - row_bounds[first], np.diff(row_bounds)[first]
+    return np.stack([first, done, length], axis=1)
 
 
 def _of_segments(sums, owner):

@@ -10,9 +10,14 @@ from sklearn_ternary._config import current_config
 from sklearn_ternary._dispatch._choice import _MODULES, _device_number, choose
 from sklearn_ternary._reference import steps
 
-# What is compiled for the CPU; the rest is NumPy's there.
-_COMPILED = ("adamw_direction", "apply_step", "direction_sums", "sgd_direction")
-_OTHERS = ("abs_sums", "read", "shared_direction", "square_sums", "zeros")
+_COMPILED = (
+    "abs_sums",
+    "adamw_direction",
+    "apply_step",
+    "sgd_direction",
+    "shared_direction",
+    "square_sums",
+)
 
 
 def choose_steps(size, dtype, *, config=None):
@@ -41,4 +46,4 @@ def choose_steps(size, dtype, *, config=None):
     module = importlib.import_module(f"{_MODULES['cpu']}.steps")
     options = {"n_threads": choice.n_threads, "isa": choice.isa}
     chosen = {name: partial(getattr(module, name), **options) for name in _COMPILED}
-    return SimpleNamespace(**chosen, **{name: getattr(steps, name) for name in _OTHERS})
+    return SimpleNamespace(**chosen, read=steps.read, zeros=steps.zeros)

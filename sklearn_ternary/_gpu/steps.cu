@@ -102,15 +102,24 @@ extern "C" __global__ void __launch_bounds__(256, 1)
     for_blocks(pieces, owner, n_items, block_sums, one);
 }
 
-// Takes a direction that was found elsewhere.
+// The rows of a segment are of one length: `rows` has where it begins, its first row and
+// their length.
 extern "C" __global__ void __launch_bounds__(256, 1)
-    direction_sums(const int64_t *pieces, const int *owner, int64_t n_items,
-                   const float *gradient, const float *parameters, float *direction,
-                   const float *found, float *block_sums) {
+    shared_direction(const int64_t *pieces, const int *owner, int64_t n_items,
+                     const float *gradient, const float *parameters, float *first,
+                     const float *divisors, float *direction, const int64_t *rows,
+                     const float *decay, float scale, float beta_1, float new_1,
+                     float correction_1, float *block_sums) {
     auto one = [&](int64_t k, int segment, Sums &sums) {
-        const float s = found[k], old = direction[k];
+        const int64_t *of = rows + 3 * segment;
+        const float divisor = divisors[of[1] + (k - of[0]) / of[2]];
+        const float g = without_dust(gradient[k] * scale, 1e-15f);
+        const float p = parameters[k], old = direction[k];
+        const float m = without_dust(first[k] * beta_1 + new_1 * g, 1e-15f);
+        const float s = -(m * correction_1 / divisor + decay[segment] * p);
+        first[k] = m;
         direction[k] = s;
-        sums.add(gradient[k], old, s, parameters[k]);
+        sums.add(g, old, s, p);
     };
     for_blocks(pieces, owner, n_items, block_sums, one);
 }
@@ -161,21 +170,5 @@ extern "C" __global__ void __launch_bounds__(256, 1)
             sum += squares ? (double)x[i] * (double)x[i] : (double)fabsf(x[i]);
         sum = warp_sum(sum);
         if ((threadIdx.x & 31) == 0) out[r] = sum;
-    }
-}
-
-// Adam with a root of the second moment for each row: a warp for each.
-extern "C" __global__ void __launch_bounds__(256, 1)
-    shared_direction(const int64_t *bounds, int64_t n_rows, const float *gradient,
-                     const float *parameters, float *first, const float *roots,
-                     const float *decay, float beta_1, float new_1, float correction_1,
-                     float *found) {
-    for (int64_t r = warp_index(); r < n_rows; r += n_warps()) {
-        const float root = roots[r], d = decay[r];
-        for (int64_t i = bounds[r] + (threadIdx.x & 31); i < bounds[r + 1]; i += 32) {
-            const float m = first[i] * beta_1 + new_1 * gradient[i];
-            first[i] = m;
-            found[i] = -(m * correction_1 / root + d * parameters[i]);
-        }
     }
 }

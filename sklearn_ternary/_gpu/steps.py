@@ -83,33 +83,27 @@ class Steps:
             arrays = gradient, parameters, first, direction, self._values(decay)
             return pieces.sums("sgd_direction", *arrays, *numbers)
 
-    def direction_sums(self, gradient, parameters, direction, new_direction, bounds):
-        """Store a direction that was found elsewhere, and return the sums."""
-        with self._device:
-            arrays = gradient, parameters, direction, new_direction
-            return self._pieces_of(bounds).sums("direction_sums", *arrays)
-
     def shared_direction(
         self,
         gradient,
         parameters,
         first,
+        divisors,
+        direction,
+        bounds,
         row_bounds,
         decay,
-        roots,
         beta_1,
         correction_1,
+        gradient_scale,
     ):
-        """Direction of Adam where rows share a second moment."""
-        numbers = map(np.float32, (beta_1, 1 - beta_1, correction_1))
+        """Direction of AdamW where the values of a row have one divisor."""
+        numbers = map(np.float32, (gradient_scale, beta_1, 1 - beta_1, correction_1))
         with self._device:
-            found, n = self._cupy.empty_like(parameters), len(row_bounds) - 1
-            bounds = self._on_device(row_bounds)
-            args = bounds, np.int64(n), gradient, parameters, first
-            args = *args, self._values(roots), self._values(decay), *numbers, found
-            grid = n_blocks(self._cupy, n, 8)
-            launch(self._cupy, "steps", "shared_direction", grid, args)
-            return found
+            arrays = gradient, parameters, first, self._values(divisors), direction
+            rows = self._rows_of(bounds, row_bounds)
+            args = *arrays, rows, self._values(decay), *numbers
+            return self._pieces_of(bounds).sums("shared_direction", *args)
 
     def apply_step(self, parameters, direction, bounds, factors):
         """Add a multiple of the direction to each segment of the parameters."""
@@ -141,6 +135,16 @@ class Steps:
         key = bounds.tobytes()
         if key not in self._bounds:
             self._bounds[key] = self._cupy.asarray(bounds)
+        return self._bounds[key]
+
+    def _rows_of(self, bounds, row_bounds):
+        """Where each segment begins, its first row, and the length of its rows."""
+        key = bounds.tobytes(), row_bounds.tobytes()
+        if key not in self._bounds:
+            starts = bounds[:-1]
+            first = np.searchsorted(row_bounds, starts, side="right") - 1
+            table = np.stack([starts, first, np.diff(row_bounds)[first]], axis=1)
+            self._bounds[key] = self._cupy.asarray(table)
         return self._bounds[key]
 
     def _pieces_of(self, bounds):

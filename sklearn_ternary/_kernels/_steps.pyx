@@ -24,9 +24,12 @@ cdef extern from "steps.h" nogil:
             const float *, const float *, float *, float *, Py_ssize_t,
             const float *, double *
         ) noexcept nogil
-        void (*stored)(
-            const float *, const float *, const float *, float *, Py_ssize_t, double *
+        void (*shared)(
+            const float *, const float *, float *, const float *, Py_ssize_t,
+            Py_ssize_t, float *, Py_ssize_t, const float *, double *
         ) noexcept nogil
+        double (*squares)(const float *, Py_ssize_t) noexcept nogil
+        double (*magnitudes)(const float *, Py_ssize_t) noexcept nogil
         void (*apply)(float *, const float *, Py_ssize_t, float) noexcept nogil
 
     ctypedef struct stern_steps_f64:
@@ -38,10 +41,12 @@ cdef extern from "steps.h" nogil:
             const double *, const double *, double *, double *, Py_ssize_t,
             const double *, double *
         ) noexcept nogil
-        void (*stored)(
-            const double *, const double *, const double *, double *, Py_ssize_t,
-            double *
+        void (*shared)(
+            const double *, const double *, double *, const double *, Py_ssize_t,
+            Py_ssize_t, double *, Py_ssize_t, const double *, double *
         ) noexcept nogil
+        double (*squares)(const double *, Py_ssize_t) noexcept nogil
+        double (*magnitudes)(const double *, Py_ssize_t) noexcept nogil
         void (*apply)(double *, const double *, Py_ssize_t, double) noexcept nogil
 
     const stern_steps_f32 *stern_steps_f32_for(int isa) noexcept
@@ -109,13 +114,17 @@ def sgd_direction(
             )
 
 
-def direction_sums(
-    const floating[::1] gradient,       # IN
-    const floating[::1] parameters,     # IN
-    floating[::1] direction,            # IN, OUT
-    const floating[::1] new_direction,  # IN
-    const int64_t[:, ::1] pieces,       # IN
-    double[:, ::1] sums,                # IN zeros, OUT
+def shared_direction(
+    const floating[::1] gradient,      # IN
+    const floating[::1] parameters,    # IN
+    floating[::1] first,               # IN, OUT
+    const floating[::1] divisors,      # IN, of each row
+    floating[::1] direction,           # IN, OUT
+    const int64_t[:, ::1] pieces,      # IN
+    const int64_t[:, ::1] rows,        # IN, of each: first row, values of it that are
+                                       # in the piece before, values of a row
+    const floating[:, ::1] constants,  # IN, as of adamw_direction
+    double[:, ::1] sums,               # IN zeros, OUT
     int isa,
     int n_threads,
 ):
@@ -126,15 +135,42 @@ def direction_sums(
         a = pieces[i, 0]
         n = pieces[i, 1] - a
         if floating is float:
-            stern_steps_f32_for(isa).stored(
-                &gradient[a], &parameters[a], &new_direction[a], &direction[a], n,
+            stern_steps_f32_for(isa).shared(
+                &gradient[a], &parameters[a], &first[a], &divisors[rows[i, 0]],
+                rows[i, 1], rows[i, 2], &direction[a], n, &constants[i, 0],
                 &sums[i, 0],
             )
         else:
-            stern_steps_f64_for(isa).stored(
-                &gradient[a], &parameters[a], &new_direction[a], &direction[a], n,
+            stern_steps_f64_for(isa).shared(
+                &gradient[a], &parameters[a], &first[a], &divisors[rows[i, 0]],
+                rows[i, 1], rows[i, 2], &direction[a], n, &constants[i, 0],
                 &sums[i, 0],
             )
+
+
+def part_sums(
+    const floating[::1] x,          # IN
+    const int64_t[::1] bounds,      # IN
+    bint squares,                   # else magnitudes
+    double[::1] sums,               # OUT
+    int isa,
+    int n_threads,
+):
+    cdef Py_ssize_t i, a, n
+    for i in prange(
+        sums.shape[0], nogil=True, schedule="static", num_threads=n_threads
+    ):
+        a = bounds[i]
+        n = bounds[i + 1] - a
+        if floating is float:
+            if squares:
+                sums[i] = stern_steps_f32_for(isa).squares(&x[a], n)
+            else:
+                sums[i] = stern_steps_f32_for(isa).magnitudes(&x[a], n)
+        elif squares:
+            sums[i] = stern_steps_f64_for(isa).squares(&x[a], n)
+        else:
+            sums[i] = stern_steps_f64_for(isa).magnitudes(&x[a], n)
 
 
 def apply_step(

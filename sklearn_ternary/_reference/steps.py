@@ -120,60 +120,55 @@ def sgd_direction(
     return _sums(products, g, parameters, direction, bounds)
 
 
-def direction_sums(gradient, parameters, direction, new_direction, bounds):
-    """Store a direction that was found elsewhere, and return the sums.
+def shared_direction(
+    gradient,
+    parameters,
+    first,
+    divisors,
+    direction,
+    bounds,
+    row_bounds,
+    decay,
+    beta_1,
+    correction_1,
+    gradient_scale,
+):
+    """Direction of AdamW where the values of a row have one divisor.
 
     Parameters
     ----------
-    gradient, parameters, direction, bounds
+    gradient, parameters, first, direction, bounds, decay, beta_1, correction_1, \
+            gradient_scale
         As for `adamw_direction`.
-    new_direction : ndarray of shape (n,)
+    divisors : ndarray of shape (n_rows,)
+        Roots of the second moments, epsilon included; of the dtype of the parameters.
+    row_bounds : ndarray of shape (n_rows + 1,), int64
+        Where rows begin and end; those of a segment are of one length.
 
     Returns
     -------
     sums : ndarray of shape (n_segments, 5)
     """
-    products = [gradient * gradient, gradient * direction]
-    direction[...] = new_direction
-    return _sums(products, gradient, parameters, direction, bounds)
-
-
-def shared_direction(
-    gradient, parameters, first, row_bounds, decay, roots, beta_1, correction_1
-):
-    """Direction of Adam where rows share a second moment.
-
-    Parameters
-    ----------
-    gradient, parameters, first, beta_1, correction_1
-        As for `adamw_direction`.
-    row_bounds : ndarray of shape (n_rows + 1,), int64
-        Where rows begin and end.
-    decay : ndarray of shape (n_rows,)
-    roots : ndarray of shape (n_rows,)
-        What the first moments of each row are divided by.
-
-    Returns
-    -------
-    new_direction : ndarray of shape (n,)
-    """
     T = parameters.dtype.type
+    g = _without_dust(gradient * T(gradient_scale))
+    products = [g * g, g * direction]
     first *= T(beta_1)
-    first += T(1 - beta_1) * gradient
-    new = first * T(correction_1)
-    new /= _each(roots.astype(T), row_bounds)
-    new += _each(decay.astype(T), row_bounds) * parameters
-    return np.negative(new, out=new)
+    first += T(1 - beta_1) * g
+    first[...] = _without_dust(first)
+    direction[...] = first * T(correction_1) / _each(divisors, row_bounds)
+    direction += _each(decay, bounds) * parameters
+    np.negative(direction, out=direction)
+    return _sums(products, g, parameters, direction, bounds)
 
 
 def square_sums(x, bounds):
-    """Sum of the squares of each part, float64."""
-    return np.add.reduceat(np.square(x, dtype=np.float64), bounds[:-1])
+    """Sum of the squares of each part, float64, added up in `LANES`."""
+    return _part_sums(np.square(x, dtype=np.float64), bounds)
 
 
 def abs_sums(x, bounds):
-    """Sum of the magnitudes of each part, float64."""
-    return np.add.reduceat(np.abs(x, dtype=np.float64), bounds[:-1])
+    """Sum of the magnitudes of each part, float64, added up in `LANES`."""
+    return _part_sums(np.abs(x, dtype=np.float64), bounds)
 
 
 def zeros(n, dtype):
@@ -235,10 +230,27 @@ def _piece_sum(x):
     lanes = np.zeros((n_blocks, LANES), dtype=x.dtype)
     for i in range(BLOCK // LANES):
         lanes += steps[:, i]
+    total = 0.0
+    for block in _folded(lanes):
+        total += float(block)
+    return total
+
+
+def _part_sums(x, bounds):
+    sums = np.zeros(len(bounds) - 1)
+    for i, (start, stop) in enumerate(pairwise(bounds)):
+        padded = np.zeros(-(-(stop - start) // LANES) * LANES)
+        padded[: stop - start] = x[start:stop]
+        lanes = np.zeros((1, LANES))
+        for step in padded.reshape(-1, LANES):
+            lanes += step
+        sums[i] = _folded(lanes)[0]
+    return sums
+
+
+def _folded(lanes):
+    """Sum of the lanes of each row, added in halves."""
     while lanes.shape[1] > 1:
         half = lanes.shape[1] // 2
         lanes = lanes[:, :half] + lanes[:, half:]
-    total = 0.0
-    for block in lanes[:, 0]:
-        total += float(block)
-    return total
+    return lanes[:, 0]

@@ -79,6 +79,7 @@ STEPS = [
     ("threadIdx.x % LANES == 0", "threadIdx.x % 8 == 0"),
     ("pieces[2 * piece + 1] - first", "pieces[2 * piece + 1] - first - 1"),
     ("if ((threadIdx.x & 31) == 0) out[r] = sum;", "out[r] = sum;"),
+    ("of[1] + (k - of[0]) / of[2]", "of[1] + k / of[2]"),
 ]
 NEAREST = [
     ("__syncthreads(); // the other half is written", ";"),
@@ -232,18 +233,18 @@ def exercise_steps():
     bounds = np.array([0, 7, 600, 1100], np.int64)
     arrays = np.random.default_rng(0).random((5, bounds[-1]), np.float32)
     numbers = bounds, np.ones(3, np.float32), 0.9, 0.99, 1.5, 1.5, 1e-8, 0.5
-    decay = roots = numbers[1]
+    divisors = np.array([0.5, 1, 2], np.float32)  # segments of one row
     results = []
     for steps in (reference_steps, Steps()):
         on_device = isinstance(steps, Steps)
         g, p, m, v, s = (cupy.asarray(a) if on_device else a.copy() for a in arrays)
         sums = [steps.adamw_direction(g, p, m, v, s, *numbers)]
         sums.append(steps.sgd_direction(g, p, m, s, *numbers[:4]))
-        sums.append(steps.direction_sums(g, p, s, v, bounds))
-        found = steps.shared_direction(g, p, m, bounds, decay, roots, 0.9, 1.5)
+        one = bounds, bounds, numbers[1], 0.9, 1.5, 0.5
+        sums.append(steps.shared_direction(g, p, m, divisors, s, *one))
         steps.apply_step(p, s, bounds, numbers[1])
         held = [*steps.read(*sums), steps.square_sums(g, bounds)]
-        held += [a.get() if on_device else a for a in (p, m, v, s, found)]
+        held += [a.get() if on_device else a for a in (p, m, v, s)]
         results.append(held)
     for expected, got in zip(*results, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-13)

@@ -135,6 +135,7 @@ def test_sparse_rows_are_not_done_here(any_cupy):
 
 
 BOUNDS = np.array([0, 10, 300, 20_000, 20_007], np.int64)
+ROWS = 10, 145, 1970, 1  # values of a row in each segment
 
 
 @pytest.fixture
@@ -151,6 +152,9 @@ def test_optimizers_have_the_bits_of_the_definitions(any_cupy, arrays, order):
     any_cupy.order = order
     decay = np.array([0, 0.1, 0, 0.5], np.float32)
     rates = np.array([0.1, 0, -0.3, 2], np.float32)
+    rows_ = map(np.arange, BOUNDS[:-1], BOUNDS[1:], ROWS)
+    rows_ = np.append(np.concatenate(list(rows_)), BOUNDS[-1])
+    divisors = np.linspace(1, 2, len(rows_) - 1).astype(np.float32)
     results = []
     for operations, held in (
         (reference, list(arrays.copy())),
@@ -163,7 +167,9 @@ def test_optimizers_have_the_bits_of_the_definitions(any_cupy, arrays, order):
                 g, p, m, v, s, *cut, 0.9, 0.99, 1.7, 1.3, 1e-8, 0.5
             ),
             operations.sgd_direction(g, p, m, s, *cut, 0.9, 0.5),
-            operations.direction_sums(g, p, s, v, BOUNDS),
+            operations.shared_direction(
+                g, p, m, divisors, s, BOUNDS, rows_, decay, 0.9, 1.5, 0.5
+            ),
         ]
         operations.apply_step(p, s, BOUNDS, rates)
         sums = operations.read(*sums)
@@ -174,17 +180,9 @@ def test_optimizers_have_the_bits_of_the_definitions(any_cupy, arrays, order):
         np.testing.assert_array_equal(got, expected)
 
 
-def test_shared_moments(any_cupy, arrays):
-    rows_ = np.array([0, 10, 155, 300, 20_000, 20_007], np.int64)
-    decay, roots = np.linspace(0, 1, 5), np.linspace(1, 2, 5)
-    g, p, m, *_ = arrays
-    on_device, steps = [any_cupy.asarray(a) for a in (g, p, m)], Steps()
-    numbers = rows_, decay, roots, 0.9, 1.5
-    expected = reference.shared_direction(g, p, m, *numbers)
-    got = steps.shared_direction(*on_device, *numbers)
-    np.testing.assert_array_equal(got.get(), expected)
-    np.testing.assert_array_equal(on_device[2].get(), m)
+def test_sums_of_parts(any_cupy, arrays):
+    on_device = any_cupy.asarray(arrays[0])
     for name in ("square_sums", "abs_sums"):
-        expected = getattr(reference, name)(g, rows_)
-        got = getattr(steps, name)(on_device[0], rows_)
+        expected = getattr(reference, name)(arrays[0], BOUNDS)
+        got = getattr(Steps(), name)(on_device, BOUNDS)
         np.testing.assert_allclose(got, expected, rtol=1e-14)

@@ -177,9 +177,11 @@ def test_schedules():
     assert all(base_schedule("constant", t, 0, 0) == 1 for t in range(5))
 
 
-def sums_of(g, p, s, segments):
-    new = s.copy()
-    return steps.direction_sums(g, p, np.zeros_like(s), new, segments.bounds)
+def sums_of(s, p, segments):
+    """Those of the direction of a step down the gradient s."""
+    velocity, direction = np.zeros_like(s), np.zeros_like(s)
+    decay = segments.decay(0, s.dtype)
+    return steps.sgd_direction(s, p, velocity, direction, segments.bounds, decay, 0, 1)
 
 
 @pytest.mark.parametrize("kind", ["global", "layer"])
@@ -190,7 +192,7 @@ def test_steps_are_never_longer_than_the_radius(kind):
     for _ in range(500):
         s = (rng.normal(size=n) * 10.0 ** rng.uniform(-8, 8)).astype(np.float32)
         p = (rng.normal(size=n) * 10.0 ** rng.uniform(-3, 3)).astype(np.float32)
-        sums = sums_of(s, p, s, segments)
+        sums = sums_of(s, p, segments)
         trust = TrustRegion(kind, 0.05, segments, float(np.linalg.norm(p)))
         factors, norm, radius, is_active = trust.bound(
             10.0 ** rng.uniform(-6, 3), rng.uniform(0, 1), sums

@@ -27,9 +27,16 @@ def problem(dtype, sizes=SIZES):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("isa", supported_isas())
-@pytest.mark.parametrize("name", ["adamw", "sgd", "stored"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "shared"])
 def test_kernels_have_the_bits_of_the_definition(name, isa, dtype):
     arrays, bounds, decay = problem(dtype)
+    # Rows that end within a vector or a block, short ones, and one as long as all.
+    lengths = 97, 257, 1, 2**14
+    starts = [
+        np.arange(start, stop, length)
+        for start, stop, length in zip(bounds[:-1], bounds[1:], lengths, strict=True)
+    ]
+    rows = np.append(np.concatenate(starts), bounds[-1])
     results = []
     for n_threads in (None, *N_THREADS):
         module, options = reference, {}
@@ -48,7 +55,15 @@ def test_kernels_have_the_bits_of_the_definition(name, isa, dtype):
                 g, p, work["first"], s, bounds, decay, 0.9, 0.7, **options
             )
         else:
-            sums = module.direction_sums(g, p, s, work["first"], bounds, **options)
+            squares = module.square_sums(g, rows, **options)
+            magnitudes = module.abs_sums(g, rows, **options)
+            divisors = np.sqrt(squares + 1).astype(dtype)
+            sums = module.shared_direction(
+                *(g, p, work["first"], divisors, s, bounds, rows, decay),
+                *(0.9, 1.5, 0.7),
+                **options,
+            )
+            work |= {"squares": squares, "magnitudes": magnitudes}
         factors = np.linspace(0.1, 0.5, len(decay)).astype(dtype)
         module.apply_step(p, s, bounds, factors, **options)
         results.append([sums, *work.values()])

@@ -17,8 +17,13 @@
                       T *direction, ptrdiff_t n, const T *constants, double *sums);     \
         void (*sgd)(const T *gradient, const T *parameters, T *first, T *direction,     \
                     ptrdiff_t n, const T *constants, double *sums);                     \
-        void (*stored)(const T *gradient, const T *parameters, const T *new_direction,  \
-                       T *direction, ptrdiff_t n, double *sums);                        \
+        /* A divisor for each row of `length` values; the piece begins `done` values    \
+         * behind the start of the first. */                                            \
+        void (*shared)(const T *gradient, const T *parameters, T *first,                \
+                       const T *divisors, ptrdiff_t done, ptrdiff_t length,             \
+                       T *direction, ptrdiff_t n, const T *constants, double *sums);    \
+        double (*squares)(const T *x, ptrdiff_t n);                                     \
+        double (*magnitudes)(const T *x, ptrdiff_t n);                                  \
         void (*apply)(T *parameters, const T *direction, ptrdiff_t n, T factor);        \
     } stern_steps_##NAME;                                                               \
     /* NULL where the level was not built. */                                           \

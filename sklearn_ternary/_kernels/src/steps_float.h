@@ -127,11 +127,69 @@ static void F(sgd)(const T *gradient, const T *parameters, T *first, T *directio
     })
 }
 
-static void F(stored)(const T *gradient, const T *parameters, const T *new_direction,
-                      T *direction, ptrdiff_t n, double *sums)
+static void F(shared)(const T *gradient, const T *parameters, T *first,
+                      const T *divisors, ptrdiff_t done, ptrdiff_t length, T *direction,
+                      ptrdiff_t n, const T *c, double *sums)
 {
-    STEP_LOOP({ GET(s, new_direction); })
+    const T scale = c[STERN_STEP_SCALE], decay = c[STERN_STEP_DECAY];
+    const T beta_1 = c[STERN_STEP_BETA_1], new_1 = c[STERN_STEP_NEW_1];
+    const T correction_1 = c[STERN_STEP_CORRECTION_1];
+    ptrdiff_t row_end = length - done;
+    STEP_LOOP({
+        V m; V by = {0};
+        GET(m, first);
+        g *= scale;
+        g = CLEAN(g, DUST);
+        m = m * beta_1 + new_1 * g;
+        m = CLEAN(m, DUST);
+        PUT(first, m);
+        for (; row_end <= i; row_end += length)
+            ++divisors;
+        if (i + LANES <= row_end) {
+            by += *divisors;
+        } else {
+            T values[LANES];
+            for (ptrdiff_t j = 0; j < LANES; ++j) {
+                for (; row_end <= i + j && i + j < end; row_end += length)
+                    ++divisors;
+                values[j] = *divisors;
+            }
+            by = LOAD(values);
+        }
+        s = -((m * correction_1) / by + decay * p);
+    })
 }
+
+/* Lanes of double, whatever T is. */
+#define WIDE F(wide)
+typedef double WIDE __attribute__((vector_size(LANES * sizeof(double))));
+typedef int64_t F(wide_bits) __attribute__((vector_size(LANES * sizeof(double))));
+#define SQUARE(v) ((v) * (v))
+#define MAGNITUDE(v) ((WIDE)((F(wide_bits))(v) & INT64_MAX))
+#define PART_SUM(NAME, OF)                                                              \
+    static double F(NAME)(const T *x, ptrdiff_t end)                                    \
+    {                                                                                   \
+        WIDE sum = {0};                                                                 \
+        for (ptrdiff_t i = 0; i < end; i += LANES) {                                    \
+            const int whole = i + LANES <= end;                                         \
+            V some;                                                                     \
+            GET(some, x);                                                               \
+            const WIDE v = __builtin_convertvector(some, WIDE);                         \
+            sum += OF(v);                                                               \
+        }                                                                               \
+        double lanes[LANES];                                                            \
+        memcpy(lanes, &sum, sizeof sum);                                                \
+        for (int half = LANES / 2; half > 0; half /= 2)                                 \
+            for (int j = 0; j < half; ++j)                                              \
+                lanes[j] += lanes[j + half];                                            \
+        return lanes[0];                                                                \
+    }
+PART_SUM(squares, SQUARE)
+PART_SUM(magnitudes, MAGNITUDE)
+#undef WIDE
+#undef SQUARE
+#undef MAGNITUDE
+#undef PART_SUM
 
 static void F(apply)(T *parameters, const T *direction, ptrdiff_t n, T factor)
 {
@@ -145,7 +203,9 @@ static void F(apply)(T *parameters, const T *direction, ptrdiff_t n, T factor)
 const F(stern_steps) STERN_GLUE(F(stern_steps), STERN_GLUE(_, STERN_LEVEL)) = {
     F(adamw),
     F(sgd),
-    F(stored),
+    F(shared),
+    F(squares),
+    F(magnitudes),
     F(apply),
 };
 #undef V

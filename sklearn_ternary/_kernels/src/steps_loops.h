@@ -1,5 +1,7 @@
 /* Included once per level, with STERN_LEVEL defined and the compiler set to it. */
 #include <math.h>
+#include <stdint.h>
+#include <string.h>
 
 #include "steps.h"
 

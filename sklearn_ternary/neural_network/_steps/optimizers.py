@@ -188,36 +188,38 @@ class AdamW(Optimizer):
         )
 
     def _shared_direction(self, gradient, parameters, decay, gradient_scale):
-        g = gradient * parameters.dtype.type(gradient_scale)
-        self.shared.update(g, parameters, self.n_steps)
-        new = self.operations.shared_direction(
-            g,
+        operations, segments = self.operations, self.segments
+        squares = operations.square_sums(gradient, segments.row_bounds)
+        squares *= gradient_scale**2
+        self.shared.update(squares, parameters, self.n_steps)
+        return operations.shared_direction(
+            gradient,
             parameters,
             self.first,
-            self.segments.row_bounds,
-            self.segments.of_rows(decay),
-            self._row_denominators(),
+            self._row_divisors().astype(parameters.dtype),
+            self.direction,
+            segments.bounds,
+            segments.row_bounds,
+            decay,
             self.beta_1,
             1 / (1 - self.beta_1**self.n_steps),
-        )
-        return self.operations.direction_sums(
-            g, parameters, self.direction, new, self.segments.bounds
+            gradient_scale,
         )
 
     @property
     def _correction(self):
         return 1 / (1 - self.beta_2**self.n_steps)
 
-    def _row_denominators(self):
+    def _row_divisors(self):
         return np.sqrt(self.shared.of_rows() * self._correction) + self.epsilon
 
     def curvature(self, step):
         if self.shared is not None:
             squares = self.operations.square_sums(step, self.segments.row_bounds)
-            return float(np.dot(squares, self._row_denominators()))
+            return float(np.dot(squares, self._row_divisors()))
         T = step.dtype.type
-        denominator = np.sqrt(self.second * T(self._correction)) + T(self.epsilon)
-        return float(np.dot(step * denominator, step))
+        divisors = np.sqrt(self.second * T(self._correction)) + T(self.epsilon)
+        return float(np.dot(step * divisors, step))
 
     @property
     def state(self):

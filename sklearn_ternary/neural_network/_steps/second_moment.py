@@ -73,16 +73,17 @@ class SharedSecondMoment:
         self.n_groups = self.n_clusters if is_cluster else int(self.groups.max()) + 1
         self.counts = np.bincount(self.groups, self.lengths, self.n_groups)
 
-    def update(self, gradient, parameters, step):
+    def update(self, squares, parameters, step):
         """Take in a gradient.
 
         Parameters
         ----------
-        gradient, parameters : ndarray of shape (n,)
+        squares : ndarray of shape (n_rows,)
+            Sums of the squares of its rows.
+        parameters : ndarray of shape (n,)
         step : int
             From 1 on.
         """
-        squares = self.operations.square_sums(gradient, self.segments.row_bounds)
         if self.kind == "cluster":
             means = squares / self.lengths
             new = 1 - self.beta_2
