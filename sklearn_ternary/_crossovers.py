@@ -103,7 +103,7 @@ def cpu_model():
     return platform.processor() or platform.machine()
 
 
-def _folder():
+def cache_folder():
     """The cache folder. Raises RuntimeError if the user has no home."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG specification has relative paths ignored.
@@ -114,7 +114,7 @@ def _folder():
 def default_path():
     """Where the calibration of this machine and version is looked for."""
     model = sha256(cpu_model().encode()).hexdigest()[:12]
-    return _folder() / f"calibration-{__version__}-{model}.json"
+    return cache_folder() / f"calibration-{__version__}-{model}.json"
 
 
 def crossover_rows(crossovers):
@@ -152,7 +152,7 @@ def _load_table():
     """Read the user's file, if there is one, and make it the table in use."""
     table, problem = {}, None
     try:
-        path = folder = _folder()
+        path = folder = cache_folder()
         if folder.is_dir():
             path = default_path()
             table = read_crossovers(path)

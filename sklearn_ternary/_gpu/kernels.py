@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sklearn_ternary._gpu.device import current_info
+from sklearn_ternary._gpu.compiler import compiled_module
+from sklearn_ternary._gpu.device import current_info, info
 
 _FOLDER = Path(__file__).parent
 # What stands before the text of each file.
@@ -28,8 +29,10 @@ _SIZES = {
     "lloyd": [("DS", n) for n in range(1, 6)],
     "lloyd_wide": [("UNITS", n) for n in range(1, 4)],
 }
-# One rounding for each operation, as on the CPU.
-OPTIONS = ("-std=c++17", "--fmad=false")
+# One rounding for each operation, as on the CPU, also of the smallest numbers.
+OPTIONS = ("-std=c++17", "--fmad=false", "--ftz=false")
+# What kernels get for None: some versions of CuPy make -1 of that.
+_NULL = np.uintp(0)
 SHARED_BY_DEFAULT = 48 * 1024
 _BLOCKS_PER_MULTIPROCESSOR = 16
 THREADS = 256
@@ -57,7 +60,8 @@ def variants(file):
 @functools.cache
 def _module(cupy, file, macros, device):
     options = (*OPTIONS, *(f"-D{macro}" for macro in macros))
-    return cupy.RawModule(code=source(file), options=options)
+    capability = info(device).capability
+    return compiled_module(cupy, file, source(file), options, capability)
 
 
 @functools.cache
@@ -77,6 +81,7 @@ def prepare(cupy, file, name, grid, args, *, block=THREADS, macros=(), shared=0)
     if shared > SHARED_BY_DEFAULT:
         function.max_dynamic_shared_size_bytes = shared
     grid = grid if isinstance(grid, tuple) else (grid,)
+    args = tuple(_NULL if arg is None else arg for arg in args)
     return functools.partial(function, grid, (block,), args, shared_mem=shared)
 
 

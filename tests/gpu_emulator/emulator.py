@@ -117,10 +117,10 @@ class _Kernel:
             raise EmulatorError("shared_mem exceeds max_dynamic_shared_size_bytes")
         pointers, sizes, kept = [], [], []
         for value in args:
-            if value is None or isinstance(value, np.ndarray):
-                if value is not None and not value.flags.c_contiguous:
+            if isinstance(value, np.ndarray):
+                if not value.flags.c_contiguous:
                     raise EmulatorError("an argument is not contiguous")
-                held = ctypes.c_void_p(0 if value is None else value.ctypes.data)
+                held = ctypes.c_void_p(value.ctypes.data)
                 pointers.append(ctypes.addressof(held))
                 sizes.append(-1)
             else:
@@ -128,7 +128,8 @@ class _Kernel:
                 kinds = {int: np.int64, float: np.float64, bool: np.bool_}
                 held = np.array(value, dtype=kinds.get(type(value)))
                 pointers.append(held.ctypes.data)
-                sizes.append(held.itemsize)
+                null = isinstance(value, np.uintp) and value == 0
+                sizes.append(-1 if null else held.itemsize)
             kept.append(held)
         if self._module.detects_races:
             self._tell_arguments(args)

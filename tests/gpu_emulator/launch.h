@@ -146,6 +146,8 @@ static int launch(void (*function)(A...), const unsigned *grid, const unsigned *
     const size_t n_blocks = (size_t)grid[0] * grid[1] * grid[2];
     if (n == 0 || n > 1024) error = "a block has 1 to 1024 threads";
     if (n_blocks == 0) error = "the grid is empty";
+    if (grid[0] > 2147483647u || grid[1] > 65535 || grid[2] > 65535)
+        error = "the grid is too large";
     if (shared > 227 * 1024) error = "more than 227 KB of dynamic shared memory";
     if (error.empty()) {
         make_threads(blockDim, n);
