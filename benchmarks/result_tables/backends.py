@@ -1,5 +1,6 @@
 """Backends beside each other, crossovers, devices."""
 
+from gpu_sections.sizes import FULL, all_work
 from result_tables._parts import RESULTS, Table, conditions, count, duration, results
 
 
@@ -53,11 +54,15 @@ def _from(size):
     return f"{size:,}" if size else "always"
 
 
+def _ratios(row):
+    return [(name, ratio) for name, ratio in row["vs"].items() if ratio]
+
+
 def gpu():
     """Work on a device; "not measured" until benchmarks/gpu.py has run on one."""
     header = ("work", "time", "spread", "of the limit", "others take")
     if not (RESULTS / "gpu.json").exists():
-        rows = [(work, *["not measured"] * 4) for work in _GPU_WORK]
+        rows = [(work, *["not measured"] * 4) for work in all_work(FULL)]
         caption = "No device has run `benchmarks/gpu.py` yet."
         return Table(header, rows, caption, words=(0, 4))
     data = results("gpu")
@@ -67,7 +72,7 @@ def gpu():
             duration(row["seconds"]),
             f"{row['spread']:.0%}",
             f"{row['of_limit']:.0%}" if row["of_limit"] else "",
-            ", ".join(f"{name} {ratio:.2g}×" for name, ratio in row["vs"].items()),
+            ", ".join(f"{name} {ratio:.2g}×" for name, ratio in _ratios(row)),
         )
         for row in data["results"]
     ]
@@ -78,12 +83,3 @@ def gpu():
         "copying memory and multiplying matrices, measured in the same run.",
     )
     return Table(header, rows, caption, words=(0, 4))
-
-
-_GPU_WORK = (
-    "quantize and pack 100 Mi float32, one scale",
-    "quantize and pack 100 Mi float32, groups of 64",
-    "unpack 100 Mi values",
-    "product 8192 × 8192 × 8192, int8",
-    "product 1 × 8192 × 28672, int8",
-)

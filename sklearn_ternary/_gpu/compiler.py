@@ -4,6 +4,7 @@ CuPy's own way of compiling always adds ``-ftz=true``: the smallest float32 numb
 0 then, which they are not on the CPU.
 """
 
+import contextlib
 import functools
 import hashlib
 import tempfile
@@ -74,10 +75,8 @@ def _compiled(cupy, name, text, options, kind):
 
 
 def _folders():
-    try:
+    with contextlib.suppress(RuntimeError):  # the user has no home
         yield cache_folder() / "kernels"
-    except RuntimeError:  # there is no home
-        pass
     yield Path(_temporary_folder().name)
 
 

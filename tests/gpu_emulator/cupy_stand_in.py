@@ -89,6 +89,8 @@ def _wrapped(function):
         of = [a for a in args if isinstance(a, ndarray)]
         return _wrap(function(*_unwrap(args), **_unwrap(options)), of)
 
+    if hasattr(function, "at"):
+        call.at = _wrapped(function.at)
     return call
 
 
@@ -287,12 +289,14 @@ class _Compiler:
     class NVRTCError(RuntimeError):
         pass
 
-    # No version of the real one, whose compiled kernels have other names.
-    getVersion = staticmethod(lambda: (0, 0))
-    getSupportedArchs = staticmethod(lambda: (75, 80, 90, 100, 120))
-
     def __init__(self):
         self._programs = []
+
+    def getVersion(self):
+        return 0, 0  # no real one, whose compiled kernels have other names
+
+    def getSupportedArchs(self):
+        return 75, 80, 90, 100, 120
 
     def createProgram(self, text, name, headers, include_names):
         self._programs.append([text, None])
@@ -308,7 +312,8 @@ class _Compiler:
     def getCUBIN(self, program):
         return json.dumps(self._programs[program]).encode()
 
-    getPTX = getCUBIN
+    def getPTX(self, program):
+        return self.getCUBIN(program)
 
     def getProgramLog(self, program):
         return "what the compiler says"
