@@ -204,6 +204,8 @@ _ARGUMENTS = {
     "unpack": lambda d: (d.packed, _N_COLUMNS, "t5"),
     "unpack_values": lambda d: (d.packed, _N_COLUMNS, "t5", d.scale, _N_COLUMNS),
     "count_codes": lambda d: (d.packed, _N_COLUMNS, "t5"),
+    "encode_codes": lambda d: (d.codes.ravel(), d.frequencies),
+    "decode_codes": lambda d: (d.coded, d.codes.size, d.frequencies),
     "find_invalid": lambda d: (d.bytes, "t5"),
     "find_nonfinite": lambda d: (d.X,),
     "affine_codes": lambda d: (d.X, d.scale, d.zero, _N_COLUMNS, -127, 127),
@@ -244,6 +246,10 @@ def _data(dtype, size):
     X = rng.standard_normal((n_rows, _N_COLUMNS)).astype(floating)
     packed = rng.integers(0, 243, (n_rows, -(-_N_COLUMNS // 5)), dtype=np.uint8)
     scale = np.ones((n_rows, 1), dtype=floating)
+    from sklearn_ternary._cpu import encode_codes  # the kernels may be missing
+
+    codes = rng.integers(-1, 2, X.shape, dtype=np.int8)
+    frequencies = np.array([5000, 6384, 5000])
     return SimpleNamespace(
         X=X,
         half=np.full((n_rows, 1), 0.5, dtype=floating),
@@ -251,7 +257,9 @@ def _data(dtype, size):
         zero=np.zeros((n_rows, 1), dtype=floating),
         sums=np.zeros(_N_COLUMNS),
         largest=np.zeros(_N_COLUMNS, dtype=floating),
-        codes=rng.integers(-1, 2, X.shape, dtype=np.int8),
+        codes=codes,
+        frequencies=frequencies,
+        coded=encode_codes(codes.ravel(), frequencies, n_threads=1, isa="generic"),
         packed=packed,
         # Sixteen rows of it: a product of such a size counts as `size` values.
         matrix=StoredMatrix(packed, _N_COLUMNS, "t5", scale, _N_COLUMNS, False),

@@ -39,6 +39,8 @@ OPERATIONS = {
     "unpack": ("uint8",),
     "unpack_values": _FLOATS,
     "count_codes": ("uint8",),
+    "encode_codes": ("int8",),
+    "decode_codes": ("uint8",),
     "find_invalid": ("uint8",),
     "find_nonfinite": _FLOATS,
     "affine_codes": _FLOATS,

@@ -20,7 +20,7 @@ _HINTS = {
 }
 
 
-def save(obj, path):
+def save(obj, path, *, entropy_code=False):
     """Write packed arrays to a file.
 
     The file is a safetensors file: it holds numbers and a JSON description, and
@@ -33,11 +33,16 @@ def save(obj, path):
         A packed array, a trained network, or a dict of names to packed arrays
         and ndarrays of booleans, integers or floats.
     path : str or path-like
+    entropy_code : bool, default=False
+        Store the codes of packed arrays in as few bits as their frequencies allow,
+        rather than in those of their layout. Such a file takes longer to write and
+        to read; what is read has the same layout again.
 
     Raises
     ------
     ValueError
-        If `obj` is something else or holds an array that cannot be stored.
+        If `obj` is something else or holds an array that cannot be stored, or for
+        ``entropy_code=True`` with a network.
 
     See Also
     --------
@@ -54,11 +59,14 @@ def save(obj, path):
     True
     """
     if hasattr(obj, "to_numpy_state"):  # scikit-learn is not imported for it
+        if entropy_code:
+            raise ValueError("entropy_code=True is for packed arrays, not for networks")
         obj.save(path)
     elif isinstance(obj, TernaryArray):
-        save_tensors(path, {"": obj._to_parts()})
+        save_tensors(path, {"": obj._to_parts(entropy_code)})
     elif isinstance(obj, dict):
-        save_tensors(path, {_checked(n): _parts(n, v) for n, v in obj.items()})
+        parts = {_checked(n): _parts(n, v, entropy_code) for n, v in obj.items()}
+        save_tensors(path, parts)
     else:
         raise ValueError(
             f"obj is a {type(obj).__name__}; a TernaryArray, a ConstrainedTrainer "
@@ -111,9 +119,9 @@ def _checked(name):
     return name
 
 
-def _parts(name, value):
+def _parts(name, value, entropy_code):
     if isinstance(value, TernaryArray):
-        return value._to_parts()
+        return value._to_parts(entropy_code)
     if isinstance(value, np.ndarray):
         return {PLAIN: value}, None
     raise ValueError(

@@ -5,6 +5,7 @@ number of threads `n_threads` and the instruction-set level `isa`.
 """
 
 from sklearn_ternary._cpu.affine import affine_codes, affine_values
+from sklearn_ternary._cpu.entropy import decode_codes, encode_codes
 from sklearn_ternary._cpu.lloyd import (
     iterate,
     label_distances,
@@ -49,6 +50,8 @@ __all__ = [
     "column_abs_sum",
     "columns",
     "count_codes",
+    "decode_codes",
+    "encode_codes",
     "find_invalid",
     "find_nonfinite",
     "group_scale",

@@ -1,6 +1,9 @@
 """Operations on values, codes and packed bytes."""
 
-from sklearn_ternary._dispatch._choice import ready, run
+from dataclasses import replace
+
+from sklearn_ternary._config import current_config
+from sklearn_ternary._dispatch._choice import ready, run, wants_device
 
 
 def group_scale(X, group_size, scale, n_levels, *, config=None):
@@ -82,6 +85,23 @@ def find_invalid(packed, layout, *, config=None):
     """Index of the first byte or unit that no codes pack to, or -1."""
     args = ready(packed), layout
     return run("find_invalid", packed.size, packed.dtype, args, config)
+
+
+def encode_codes(codes, frequencies, *, config=None):
+    """Codes, entropy coded. It is for files, and always done on the host."""
+    args = ready(codes), ready(frequencies)
+    return run("encode_codes", codes.size, codes.dtype, args, _on_host(config))
+
+
+def decode_codes(coded, n_codes, frequencies, *, config=None):
+    """Codes of what `encode_codes` returned, on the host too."""
+    args = ready(coded), n_codes, ready(frequencies)
+    return run("decode_codes", n_codes, coded.dtype, args, _on_host(config))
+
+
+def _on_host(config):
+    config = config or current_config()
+    return replace(config, backend="auto") if wants_device(config) else config
 
 
 def find_nonfinite(X, *, config=None):

@@ -12,6 +12,7 @@ column is ``group_size=1`` and shape (1, K); one for all is shape (1, 1).
 """
 
 from sklearn_ternary._reference.affine import affine_codes, affine_values
+from sklearn_ternary._reference.entropy import decode_codes, encode_codes
 from sklearn_ternary._reference.lloyd import (
     iterate,
     label_distances,
@@ -55,6 +56,8 @@ __all__ = [
     "column_abs_sum",
     "columns",
     "count_codes",
+    "decode_codes",
+    "encode_codes",
     "find_invalid",
     "find_nonfinite",
     "group_scale",

@@ -261,7 +261,7 @@ def unpacked_panels(reader, keys, info):
     ----------
     reader : ContainerReader
     keys : dict
-        The tensors ``packed`` and ``scale`` in the file.
+        The tensors ``packed`` (or ``coded``) and ``scale`` in the file.
     info : dict
 
     Yields
@@ -280,7 +280,13 @@ def unpacked_panels(reader, keys, info):
         return  # however many rows
     memory = get_config()["working_memory"]
     per_value = _COPIES * dtype.itemsize
-    for rows in row_panels(n_rows, n_columns, per_value, memory):
+    panels = row_panels(n_rows, n_columns, per_value, memory)
+    if "coded" in keys:  # decoded from the first code on, so all at once
+        parts = {part: reader.read(key) for part, key in keys.items()}
+        A = TernaryArray._from_parts(parts, info | {"shape": [n_rows, n_columns]})
+        yield from (A[rows].toarray() for rows in panels)
+        return
+    for rows in panels:
         here = rows if scale_rows == n_rows else slice(0, 1)
         yield TernaryArray(
             reader.read_rows(keys["packed"], rows.start, rows.stop),
@@ -302,6 +308,7 @@ def packed_facts(reader, keys, info):
     """
     empty_parts = {
         "packed": np.zeros((1, 0), np.uint8),
+        "coded": np.zeros(0, np.uint8),
         "scale": np.zeros((1, 0), np.float32),
     }
     # The class checks the kinds of the fields; the sizes are checked below.
@@ -311,13 +318,17 @@ def packed_facts(reader, keys, info):
     layout = get_layout(info["layout"])
     n_rows, n_columns = matrix_shape(tuple(info["shape"]))
     groups = n_groups(n_columns, info["group_size"])
-    packed, scale = reader.shape(keys["packed"]), reader.shape(keys["scale"])
-    dtype = reader.dtype(keys["scale"])
+    scale, dtype = reader.shape(keys["scale"]), reader.dtype(keys["scale"])
+    if "coded" in keys:  # decoding finds out whether it is all of them
+        codes, fits = keys["coded"], len(reader.shape(keys["coded"])) == 1
+    else:
+        codes = keys["packed"]
+        fits = reader.shape(codes) == (n_rows, layout.row_bytes(n_columns))
     if (
         len(info["shape"]) > 32
-        or packed != (n_rows, layout.row_bytes(n_columns))
+        or not fits
         or scale not in ((n_rows, groups), (1, groups))
-        or reader.dtype(keys["packed"]) != np.uint8
+        or reader.dtype(codes) != np.uint8
         or dtype not in (np.float32, np.float64)
     ):
         raise reader.error(f"the tensors {keys} do not fit their description {info}")

@@ -184,13 +184,19 @@ def _container_rows(reader):
             {
                 "name": name or PLAIN,
                 "shape": list(shape),
-                "kind": layout.name if packed else str(reader.dtype(keys[PLAIN])),
+                "kind": _kind(layout, info)
+                if packed
+                else str(reader.dtype(keys[PLAIN])),
                 "levels": layout.n_levels if packed else None,
                 "bytes": n_bytes,
                 "bits_per_value": _bits(n_bytes, shape),
             }
         )
     return rows
+
+
+def _kind(layout, info):
+    return f"{layout.name}, entropy coded" if "frequencies" in info else layout.name
 
 
 def _packed_facts(reader, info):

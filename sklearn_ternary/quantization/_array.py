@@ -1,7 +1,6 @@
 """TernaryArray: an immutable array of few-level codes, packed."""
 
 import math
-from numbers import Integral
 
 import numpy as np
 
@@ -17,11 +16,19 @@ from sklearn_ternary._gpu.arrays import (
 from sklearn_ternary._layouts import get_layout
 from sklearn_ternary._reference.groups import n_groups, spread
 from sklearn_ternary._reference.products import StoredMatrix
-from sklearn_ternary.quantization._groups import matrix_shape, row_panels
+from sklearn_ternary.quantization._entropy_coding import entropy_coded, entropy_decoded
+from sklearn_ternary.quantization._groups import (
+    checked_shape,
+    is_integer,
+    matrix_shape,
+    row_panels,
+)
 from sklearn_ternary.quantization._indexing import packed_parts, select
 from sklearn_ternary.quantization._products import left_product, right_product
 from sklearn_ternary.quantization._sparse import to_csr
 from sklearn_ternary.quantization._transposed import TransposedTernaryArray
+
+_INFO = {"shape", "layout", "group_size"}
 
 
 class TernaryArray:
@@ -78,7 +85,7 @@ class TernaryArray:
         shape = checked_shape(shape)
         row = get_layout(layout)
         n_rows, n_values = matrix_shape(shape)
-        if not _is_integer(group_size) or group_size < 1:
+        if not is_integer(group_size) or group_size < 1:
             raise ValueError(f"group_size={group_size!r} must be a positive integer")
         packed, scale = as_array(packed), as_array(scale)
         expected = (n_rows, row.row_bytes(n_values))
@@ -423,7 +430,7 @@ class TernaryArray:
         args = (*parts, self._shape, self._layout, self._group_size)
         return TernaryArray._new, args
 
-    def _to_parts(self):
+    def _to_parts(self, entropy_code=False):
         """Tensors and JSON-able description, for files."""
         tensors = {"packed": to_host(self._packed), "scale": to_host(self._scale)}
         info = {
@@ -431,17 +438,22 @@ class TernaryArray:
             "layout": self._layout,
             "group_size": self._group_size,
         }
-        return tensors, info
+        return entropy_coded(tensors, info) if entropy_code else (tensors, info)
 
     @classmethod
     def _from_parts(cls, tensors, info):
-        """Invert `_to_parts`; ValueError for anything that does not fit."""
-        if not isinstance(info, dict) or set(info) != {"shape", "layout", "group_size"}:
+        """Invert `_to_parts`; ValueError for anything that does not fit.
+
+        The codes may be entropy coded.
+        """
+        if not isinstance(info, dict) or not isinstance(info.get("layout", ""), str):
+            raise ValueError(f"the description {info!r} has no layout that is text")
+        if set(tensors) == {"coded", "scale"} and set(info) == {*_INFO, "frequencies"}:
+            tensors, info = entropy_decoded(tensors, info)
+        if set(info) != _INFO:
             raise ValueError("a packed array needs shape, layout and group_size")
         if set(tensors) != {"packed", "scale"}:
             raise ValueError("a packed array needs the tensors packed and scale")
-        if not isinstance(info["layout"], str):
-            raise ValueError(f"layout={info['layout']!r} must be text")
         return cls(
             tensors["packed"],
             tensors["scale"],
@@ -450,7 +462,7 @@ class TernaryArray:
             group_size=info["group_size"],
         )
 
-    def save(self, path):
+    def save(self, path, *, entropy_code=False):
         """Write to a file that :meth:`load` and :func:`sklearn_ternary.load` read.
 
         The file is a safetensors container without any code in it; it is
@@ -459,10 +471,14 @@ class TernaryArray:
         Parameters
         ----------
         path : str or path-like
+        entropy_code : bool, default=False
+            Store the codes in as few bits as their frequencies allow, rather than in
+            those of the layout. Such a file takes longer to write and to read, and
+            what is read has the layout of this array again.
         """
         from sklearn_ternary.persistence import save_tensors
 
-        save_tensors(path, {"": self._to_parts()})
+        save_tensors(path, {"": self._to_parts(entropy_code)})
 
     @classmethod
     def load(cls, path):
@@ -492,20 +508,3 @@ class TernaryArray:
 def pack_codes(codes, scale, group_size, shape, layout):
     """Pack int8 codes that are known to be within the levels of `layout`."""
     return TernaryArray._new(*packed_parts(codes, scale, group_size, shape, layout))
-
-
-def _is_integer(value):
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def checked_shape(shape):
-    try:
-        shape = tuple(shape)
-    except TypeError:
-        raise ValueError(f"shape={shape!r} must be a tuple of integers") from None
-    if not all(map(_is_integer, shape)) or len(shape) > 32 or any(n < 0 for n in shape):
-        raise ValueError(f"shape={shape!r} must be integers that are not negative")
-    shape = tuple(int(n) for n in shape)
-    if math.prod(max(n, 1) for n in shape) >= 2**62:
-        raise ValueError(f"shape={shape!r} has too many values")
-    return shape

@@ -11,8 +11,8 @@ import numpy as np
 
 from sklearn_ternary import _dispatch
 from sklearn_ternary._layouts import get_layout
-from sklearn_ternary.quantization._array import TernaryArray, checked_shape
-from sklearn_ternary.quantization._groups import matrix_shape
+from sklearn_ternary.quantization._array import TernaryArray
+from sklearn_ternary.quantization._groups import checked_shape, matrix_shape
 
 # Where the scales are: one after the codes of each block, or one after all codes.
 _IN_BLOCKS = ("tq1_0", "tq2_0")

@@ -81,3 +81,20 @@ def row_panels(n_rows, n_columns, bytes_per_value, working_memory):
 def as_matrix(X):
     """View the C-contiguous array `X` as the matrix that stores it."""
     return contiguous(X).reshape(matrix_shape(X.shape))
+
+
+def is_integer(value):
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def checked_shape(shape):
+    try:
+        shape = tuple(shape)
+    except TypeError:
+        raise ValueError(f"shape={shape!r} must be a tuple of integers") from None
+    if not all(map(is_integer, shape)) or len(shape) > 32 or any(n < 0 for n in shape):
+        raise ValueError(f"shape={shape!r} must be integers that are not negative")
+    shape = tuple(int(n) for n in shape)
+    if math.prod(max(n, 1) for n in shape) >= 2**62:
+        raise ValueError(f"shape={shape!r} has too many values")
+    return shape

@@ -36,6 +36,8 @@ def arguments(operation, dtype=np.float32):
     zero = rng.integers(-3, 4, (6, 3)).astype(dtype)
     codes = rng.integers(-1, 2, (6, 11), dtype=np.int8)
     packed = rng.integers(0, 243, (6, 3), dtype=np.uint8)
+    frequencies = np.array([5000, 6384, 5000])
+    coded = _reference.encode_codes(codes.ravel(), frequencies)
     return {
         "absmean_pack": (X, 3, "t5"),
         "group_scale": (X, 4, "absmean", 3),
@@ -50,6 +52,8 @@ def arguments(operation, dtype=np.float32):
         "unpack": (packed, 11, "t5"),
         "unpack_values": (packed, 11, "t5", scale, 4),
         "count_codes": (packed, 11, "t5"),
+        "encode_codes": (codes.ravel(), frequencies),
+        "decode_codes": (coded, 66, frequencies),
         "find_invalid": (packed, "t5"),
         "find_nonfinite": (X,),
         "affine_codes": (X, scale, zero, 4, -127, 127),
