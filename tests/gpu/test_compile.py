@@ -3,7 +3,9 @@
 NVRTC needs no device for that: cuda-bindings and nvidia-cuda-nvrtc-cu12 suffice.
 """
 
+import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -67,10 +69,15 @@ def test_compiles_without_spills(nvrtc, file, architecture):
         pytest.skip("not used on this architecture")
     if number not in nvrtc.nvrtcGetSupportedArchs()[1]:
         pytest.skip(f"this compiler does not know {architecture}")
-    for macros in kernels.variants(file):
+
+    def compiled(macros):
         options = [*kernels.OPTIONS, f"-arch={architecture}", "--ptxas-options=-v"]
         options += [f"-D{macro}" for macro in macros]
-        found = compile_kernels(nvrtc, kernels.source(file), options)
+        return compile_kernels(nvrtc, kernels.source(file), options)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(compiled, kernels.variants(file)))
+    for found in results:
         assert found, "the compiler names no kernel"
         spilled = {name: bytes_ for name, (_, bytes_) in found.items() if bytes_}
         assert not spilled

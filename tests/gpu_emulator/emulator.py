@@ -19,6 +19,17 @@ _KERNEL = re.compile(
 )
 _CONDITION = re.compile(r"^#ifdef (\w+)$(.*?)^#endif", re.MULTILINE | re.DOTALL)
 _ORDERS = {"forward": 0, "shuffled": 1}
+_FLAGS = (
+    "-std=c++17",
+    "-O1",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-ffp-contract=off",
+    "-fno-strict-aliasing",
+    "-Wall",
+    "-Wno-unknown-pragmas",
+    "-Wno-unused-function",
+)
 _SANITIZERS = (
     "-fsanitize=address,alignment",
     "-fno-sanitize-recover=all",
@@ -170,30 +181,46 @@ def _compiled(code, options, build):
     names = _KERNEL.findall(there)
     exports = "\n".join(f"EXPORT_KERNEL({name})" for name in names)
     source = f'#include "{FOLDER}/emulator.h"\n{code}\n{exports}\n'
-    flags = ["-std=c++17", "-O1", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing"]
-    flags += ["-Wall", "-Wno-unknown-pragmas", "-Wno-unused-function", *options]
+    flags = list(_FLAGS)
     if build == "races":
-        flags += ["-DDETECT_RACES", "-fno-threadsafe-statics", "-fsanitize=thread"]
+        # The hooks of -fsanitize=thread are ours: its library is not linked.
+        flags += ["-DDETECT_RACES", "-fno-threadsafe-statics"]
     if build == "address":
         flags += _SANITIZERS
-    headers = "".join(p.read_text() for p in sorted(FOLDER.glob("*.h")))
-    text = "\0".join([source, headers, COMPILER, *flags])
+    seen = ["-fsanitize=thread"] if build == "races" else []
+    linked = _SANITIZERS if build == "address" else ()
+
+    def compile_kernels(made):
+        text, kernels = made.with_suffix(".cpp"), made.with_suffix(".o")
+        text.write_text(source)
+        _run(COMPILER, *flags, *seen, *options, "-c", text, "-o", kernels)
+        _run(COMPILER, "-shared", *linked, kernels, _runtime(flags), "-o", made)
+
+    return _kept(".so", [source, *options, *flags, *seen], compile_kernels)
+
+
+def _runtime(flags):
+    """Path of what all kernels are linked to."""
+
+    def compile_runtime(made):
+        _run(COMPILER, *flags, "-c", FOLDER / "runtime.cpp", "-o", made)
+
+    return _kept(".o", flags, compile_runtime)
+
+
+def _kept(suffix, parts, make):
+    """Path of a file that `make` writes, unless one of equal parts is there."""
+    own = "".join(p.read_text() for p in sorted(FOLDER.glob("*.[hc]*")))
+    text = "\0".join([*parts, own, COMPILER])
     _CACHE.mkdir(mode=0o700, exist_ok=True)
     if _CACHE.stat().st_uid != os.getuid():
         raise EmulatorError(f"{_CACHE} belongs to somebody else")
-    path = _CACHE / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.so"
-    if path.exists():
-        return path
-    with tempfile.TemporaryDirectory(dir=_CACHE) as folder:
-        made = Path(folder)
-        (made / "kernels.cpp").write_text(source)
-        _run(COMPILER, *flags, "-c", made / "kernels.cpp", "-o", made / "kernels.o")
-        # The hooks of -fsanitize=thread are ours: its library is not linked.
-        linked = [] if build == "races" else flags
-        _run(
-            COMPILER, "-shared", *linked, made / "kernels.o", "-o", made / "kernels.so"
-        )
-        os.replace(made / "kernels.so", path)
+    path = _CACHE / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}{suffix}"
+    if not path.exists():
+        with tempfile.TemporaryDirectory(dir=_CACHE) as folder:
+            made = Path(folder) / f"made{suffix}"
+            make(made)
+            os.replace(made, path)
     return path
 
 

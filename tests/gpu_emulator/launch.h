@@ -81,9 +81,7 @@ static void run_block(Order order, Random &random) {
             progress = true;
             current = &fiber;
             threadIdx = fiber.index;
-            unchecked = false;
             emulator_switch(&scheduler_sp, fiber.sp);
-            unchecked = true;
             if (memcmp(fiber.stack, &CANARY, sizeof CANARY))
                 error = "the stack of a thread overflowed";
             if (!error.empty()) return;
@@ -110,21 +108,10 @@ static void make_threads(uint3 block, size_t n) {
     }
 }
 
-template <class... A> struct Call {
-    static inline void (*function)(A...);
-    static inline void **arguments;
-    template <size_t... I> static void spread(std::index_sequence<I...>) {
-        function(*(std::remove_reference_t<A> *)arguments[I]...);
-    }
-    static void run() { spread(std::index_sequence_for<A...>{}); }
-};
-
-// Sizes of arguments; -1 for pointers.
-template <class... A> static void check_arguments(const int *sizes, int n) {
-    const int wanted[] = {(std::is_pointer<A>::value ? -1 : (int)sizeof(A))..., 0};
-    if (n != (int)sizeof...(A)) {
-        error = "the kernel takes " + std::to_string(sizeof...(A)) +
-                " arguments, not " + std::to_string(n);
+static void check_arguments(const int *wanted, int n_wanted, const int *sizes, int n) {
+    if (n != n_wanted) {
+        error = "the kernel takes " + std::to_string(n_wanted) + " arguments, not " +
+                std::to_string(n);
         return;
     }
     for (int i = 0; i < n; i++)
@@ -134,12 +121,11 @@ template <class... A> static void check_arguments(const int *sizes, int n) {
                     std::to_string(wanted[i]) + " (-1 is a pointer)";
 }
 
-template <class... A>
-static int launch(void (*function)(A...), const unsigned *grid, const unsigned *block,
-                  unsigned shared, void **arguments, const int *sizes, int n_arguments,
-                  int order, unsigned seed, char *message) {
+int launch(void (*call)(void **), const int *wanted, int n_wanted, const Launch &given) {
+    const unsigned *grid = given.grid, *block = given.block;
+    const size_t n_shared = __stop_emulator_shared - __start_emulator_shared;
     error.clear();
-    check_arguments<A...>(sizes, n_arguments);
+    check_arguments(wanted, n_wanted, given.sizes, given.n_arguments);
     gridDim = {grid[0], grid[1], grid[2]};
     blockDim = {block[0], block[1], block[2]};
     const size_t n = (size_t)block[0] * block[1] * block[2];
@@ -148,39 +134,27 @@ static int launch(void (*function)(A...), const unsigned *grid, const unsigned *
     if (n_blocks == 0) error = "the grid is empty";
     if (grid[0] > 2147483647u || grid[1] > 65535 || grid[2] > 65535)
         error = "the grid is too large";
-    if (shared > 227 * 1024) error = "more than 227 KB of dynamic shared memory";
+    if (given.shared > 227 * 1024) error = "more than 227 KB of dynamic shared memory";
     if (error.empty()) {
         make_threads(blockDim, n);
-        dynamic.assign(shared, 0);
-        remember(__start_emulator_shared,
-                 __stop_emulator_shared - __start_emulator_shared, true, -1);
+        dynamic.assign(given.shared, 0);
+        remember(__start_emulator_shared, n_shared, true, -1);
         remember(dynamic.data(), dynamic.size(), true, -1);
-        Call<A...>::function = function;
-        Call<A...>::arguments = arguments;
-        kernel = Call<A...>::run;
-        Random random = {seed * 2654435761u + 12345u};
+        arguments = given.arguments;
+        kernel = call;
+        Random random = {given.seed * 2654435761u + 12345u};
         std::vector<unsigned> blocks = count_up_to(n_blocks);
-        if (order == SHUFFLED) random.shuffle(blocks);
+        if (given.order == SHUFFLED) random.shuffle(blocks);
         for (unsigned b : blocks) {
             blockIdx = {b % grid[0], b / grid[0] % grid[1], b / grid[0] / grid[1]};
-            run_block((Order)order, random);
+            run_block((Order)given.order, random);
             if (!error.empty()) break;
         }
     }
     current = nullptr;
     in_atomic = 0;
-    unchecked = false;
-    snprintf(message, 512, "%s", error.c_str());
+    snprintf(given.message, 512, "%s", error.c_str());
     return !error.empty();
 }
 
 } // namespace emulator
-
-#define EXPORT_KERNEL(NAME)                                                            \
-    extern "C" int emulator_launch_##NAME(const unsigned *grid, const unsigned *block, \
-                                          unsigned shared, void **arguments,           \
-                                          const int *sizes, int n, int order,          \
-                                          unsigned seed, char *message) {              \
-        return emulator::launch(&NAME, grid, block, shared, arguments, sizes, n,       \
-                                order, seed, message);                                 \
-    }

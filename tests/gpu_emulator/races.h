@@ -1,5 +1,5 @@
-// The race detector. The kernel is compiled with -fsanitize=thread, whose calls at
-// every access are these functions instead of its library's. Each byte of shared
+// The race detector. Kernels are compiled with -fsanitize=thread, whose calls at every
+// access are these functions instead of its library's. Each byte of shared
 // memory and of the arguments remembers its last accesses: two of which one is a
 // write, by different threads with no barrier between them, are a race, and so are
 // two from different blocks, unless both are atomic.
@@ -22,12 +22,7 @@ struct Memory {
 };
 
 static std::vector<Memory> memories;
-static volatile int in_atomic; // volatile: the compiler must not merge its changes
-
-struct Atomic {
-    Atomic() { in_atomic = in_atomic + 1; }
-    ~Atomic() { in_atomic = in_atomic - 1; }
-};
+volatile int in_atomic;
 
 static void remember(char *begin, size_t size, bool shared, int argument) {
     if (size)
@@ -38,9 +33,8 @@ static void remember(char *begin, size_t size, bool shared, int argument) {
 #ifndef DETECT_RACES
 static inline void touch(void *, int, bool) {}
 #else
-UNCHECKED static void race(const Memory &memory, size_t offset, const char *what,
+static void race(const Memory &memory, size_t offset, const char *what,
                            unsigned thread, unsigned block) {
-    unchecked = false;
     const std::string where =
         memory.shared ? "shared memory" : "argument " + std::to_string(memory.argument);
     fail("race: " + std::string(what) + " " + where + ", byte " +
@@ -48,7 +42,7 @@ UNCHECKED static void race(const Memory &memory, size_t offset, const char *what
          " of block " + std::to_string(block));
 }
 
-UNCHECKED static void touch_byte(const Memory &memory, size_t offset, bool write) {
+static void touch_byte(const Memory &memory, size_t offset, bool write) {
     Access &a = memory.bytes[offset];
     const unsigned block =
         blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
@@ -99,12 +93,11 @@ UNCHECKED static void touch_byte(const Memory &memory, size_t offset, bool write
     }
 }
 
-UNCHECKED static void touch(void *address, int size, bool write) {
-    if (unchecked || !current || current->state == DONE) return;
+static void touch(void *address, int size, bool write) {
+    if (!current || current->state == DONE) return;
     // Most accesses are to variables of the thread itself.
     if ((char *)address >= current->stack && (char *)address < current->stack + STACK)
         return;
-    unchecked = true;
     for (auto &memory : memories) {
         if ((char *)address < memory.begin || (char *)address >= memory.end) continue;
         const size_t offset = (char *)address - memory.begin;
@@ -112,13 +105,12 @@ UNCHECKED static void touch(void *address, int size, bool write) {
             touch_byte(memory, offset + i, write);
         break;
     }
-    unchecked = false;
 }
 #endif
 
 } // namespace emulator
 
-extern "C" void emulator_arguments(void **begins, const unsigned long long *sizes,
+EXPORT void emulator_arguments(void **begins, const unsigned long long *sizes,
                                    const int *arguments, int n) {
     for (auto &memory : emulator::memories) free(memory.bytes);
     emulator::memories.clear();
@@ -128,7 +120,7 @@ extern "C" void emulator_arguments(void **begins, const unsigned long long *size
 
 #ifdef DETECT_RACES
 #define HOOK(NAME, SIZE, WRITE)                                                        \
-    extern "C" UNCHECKED void __tsan_##NAME##SIZE(void *p) {                           \
+    extern "C" void __tsan_##NAME##SIZE(void *p) {                           \
         emulator::touch(p, SIZE, WRITE);                                               \
     }
 #define HOOKS(SIZE)                                                                    \
@@ -147,10 +139,10 @@ void __tsan_func_entry(void *) {}
 void __tsan_func_exit() {}
 void __tsan_vptr_update(void **, void *) {}
 void __tsan_vptr_read(void **) {}
-UNCHECKED void __tsan_read_range(void *p, unsigned long n) {
+void __tsan_read_range(void *p, unsigned long n) {
     emulator::touch(p, (int)n, false);
 }
-UNCHECKED void __tsan_write_range(void *p, unsigned long n) {
+void __tsan_write_range(void *p, unsigned long n) {
     emulator::touch(p, (int)n, true);
 }
 }

@@ -3,7 +3,7 @@
 
 namespace emulator {
 
-UNCHECKED static double product(bool integer, unsigned u, unsigned v) {
+static double product(bool integer, unsigned u, unsigned v) {
     double sum = 0;
     if (integer)
         for (int i = 0; i < 4; i++)
@@ -20,7 +20,7 @@ UNCHECKED static double product(bool integer, unsigned u, unsigned v) {
 }
 
 // Row g or g + 8 of A, as `row_half` says, times a column of B, of what lanes gave.
-UNCHECKED static double add_products(double sum, bool integer, const char (*data)[64],
+static double add_products(double sum, bool integer, const char (*data)[64],
                                      unsigned g, unsigned row_half, unsigned column) {
     for (unsigned q = 0; q < 4; q++) {
         const unsigned *a = (const unsigned *)data[4 * g + q];
@@ -33,48 +33,47 @@ UNCHECKED static double add_products(double sum, bool integer, const char (*data
 
 // mma.sync m16n8k32 (int8) or m16n8k16 (bf16): lane 4 g + t holds, in 32-bit words,
 // rows g and g + 8 of A, column g of B, and of the result the columns 2 t, 2 t + 1.
-template <bool INTEGER, class C>
-static void mma(C (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+void mma(bool integer, void *sums, const unsigned *a, const unsigned *b) {
     const unsigned given[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
-    Exchange *all = exchange(0xffffffffu, INTEGER ? 100 : 101, given, sizeof given);
+    Exchange *all = exchange(0xffffffffu, integer ? 100 : 101, given, sizeof given);
     const unsigned g = current->lane / 4, t = current->lane % 4;
-    for (unsigned e = 0; e < 4; e++)
-        c[e] = (C)add_products(c[e], INTEGER, all->data, g, e / 2, 2 * t + e % 2);
+    for (unsigned e = 0; e < 4; e++) {
+        int *whole = (int *)sums + e;
+        float *real = (float *)sums + e;
+        const double sum = add_products(integer ? *whole : *real, integer, all->data, g,
+                                        e / 2, 2 * t + e % 2);
+        if (integer)
+            *whole = (int)sum;
+        else
+            *real = (float)sum;
+    }
     all->readers--;
 }
 
-} // namespace emulator
-
-static inline void mma_s8(int (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-    emulator::mma<true>(c, a, b);
-}
-static inline void mma_bf16(float (&c)[4], const unsigned (&a)[4],
-                            const unsigned (&b)[2]) {
-    emulator::mma<false>(c, a, b);
-}
-
-// 16 bytes to shared memory, or zeros where `wanted` is false.
-static inline void copy_async(void *to, const void *from, bool wanted) {
+void copy_async(void *to, const void *from, bool wanted) {
     static const char zeros[16] __attribute__((aligned(16))) = {0};
     if ((uintptr_t)to % 16 || (wanted && (uintptr_t)from % 16))
-        emulator::fail("cp.async: an address is not a multiple of 16");
-    emulator::touch(to, 16, true);
-    if (wanted) emulator::touch((void *)from, 16, false);
+        fail("cp.async: an address is not a multiple of 16");
+    touch(to, 16, true);
+    if (wanted) touch((void *)from, 16, false);
     memset(to, 0xff, 16);
-    emulator::current->open.push_back({to, wanted ? from : zeros});
+    current->open.push_back({to, wanted ? from : zeros});
 }
-static inline void commit_copies() {
-    emulator::current->groups.push_back(std::move(emulator::current->open));
-    emulator::current->open.clear();
+
+void commit_copies() {
+    current->groups.push_back(std::move(current->open));
+    current->open.clear();
 }
-// Wait until at most N of the groups committed are on their way.
-template <int N> static inline void wait_for_copies() {
-    auto &groups = emulator::current->groups;
-    while ((int)groups.size() > N) {
+
+void wait_for_copies(int most) {
+    auto &groups = current->groups;
+    while ((int)groups.size() > most) {
         for (auto &copy : groups.front()) {
-            emulator::touch(copy.to, 16, true);
+            touch(copy.to, 16, true);
             memcpy(copy.to, copy.from, 16);
         }
         groups.pop_front();
     }
 }
+
+} // namespace emulator

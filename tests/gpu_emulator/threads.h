@@ -1,4 +1,4 @@
-// The language's words and types, and the threads of a block as fibers.
+// The threads of a block as fibers.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -14,45 +14,11 @@
 
 #include "switch.h"
 
-// The emulator's own functions, whose accesses are not for the race detector.
-#define UNCHECKED __attribute__((no_sanitize("thread"), noinline))
-
-#define __global__
-#define __device__
-#define __forceinline__ inline __attribute__((always_inline))
-#define __align__(n) __attribute__((aligned(n)))
-#define __launch_bounds__(...)
-#define __shared__ static __attribute__((section("emulator_shared")))
-#define DYNAMIC_SHARED(T, name) T *name = (T *)emulator::dynamic.data()
-
 extern "C" char __start_emulator_shared[] __attribute__((weak, visibility("hidden")));
 extern "C" char __stop_emulator_shared[] __attribute__((weak, visibility("hidden")));
 
-struct uint3 {
-    unsigned x, y, z;
-};
-#define VECTOR2(T, NAME)                                                               \
-    struct __attribute__((aligned(2 * sizeof(T)))) NAME {                              \
-        T x, y;                                                                        \
-    };                                                                                 \
-    static inline NAME make_##NAME(T x, T y) { return {x, y}; }
-#define VECTOR4(T, NAME)                                                               \
-    struct __attribute__((aligned(4 * sizeof(T)))) NAME {                              \
-        T x, y, z, w;                                                                  \
-    };                                                                                 \
-    static inline NAME make_##NAME(T x, T y, T z, T w) { return {x, y, z, w}; }
-VECTOR2(double, double2)
-VECTOR2(unsigned, uint2)
-VECTOR4(float, float4)
-VECTOR4(unsigned, uint4)
-VECTOR4(signed char, char4)
-
-static uint3 threadIdx, blockIdx, blockDim, gridDim;
-
-// Which planted bug is alive; see `with_mutants` in emulator.py.
-extern "C" {
-int emulator_mutant = 0;
-}
+uint3 threadIdx, blockIdx, blockDim, gridDim;
+EXPORT int emulator_mutant = 0;
 
 namespace emulator {
 
@@ -61,11 +27,6 @@ enum State { RUNNING, AT_BARRIER, IN_WARP, DONE };
 struct Copy { // of cp.async, until it is waited for
     void *to;
     const void *from;
-};
-
-struct Exchange { // what the lanes of a warp gave
-    alignas(4) char data[32][64];
-    int readers = 0;
 };
 
 struct Fiber {
@@ -96,10 +57,10 @@ static std::vector<Fiber> fibers;
 static std::vector<Warp> warps;
 static Fiber *current;
 static void *scheduler_sp;
-static bool unchecked; // by the race detector: accesses are the emulator's own
 static std::vector<char> dynamic; // dynamic shared memory
 static std::string error;
-static void (*kernel)();
+static void (*kernel)(void **);
+static void **arguments; // of the kernel
 static unsigned n_barriers; // that the block has passed
 
 static inline void leave() {
@@ -117,21 +78,24 @@ static inline void leave() {
     for (;;) leave();
 }
 
+void fail(const char *what) { fail(std::string(what)); }
+
 [[noreturn]] static void run_thread() {
-    kernel();
+    kernel(arguments);
     if (!current->open.empty() || !current->groups.empty())
         fail("thread ended before its cp.async had been waited for");
     current->state = DONE;
     for (;;) leave();
 }
 
-static inline void barrier(int id) {
+void barrier(int id) {
     current->barrier = id;
     current->state = AT_BARRIER;
     leave();
 }
 
-// Every barrier in the text has a number, to tell apart those of different branches.
-#define __syncthreads() emulator::barrier(__COUNTER__)
+unsigned lane() { return current->lane; }
+
+void *dynamic_shared() { return dynamic.data(); }
 
 } // namespace emulator

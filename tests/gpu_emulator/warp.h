@@ -1,14 +1,10 @@
-// What the lanes of a warp do together.
+// Where the lanes of a warp give and take.
 #pragma once
 
 namespace emulator {
 
-static const int SYNC = 1;
-
-// Every lane of `mask` gives `size` bytes and gets those of all.
-UNCHECKED static Exchange *exchange(unsigned mask, int operation, const void *given, int size) {
+Exchange *exchange(unsigned mask, int operation, const void *given, int size) {
     Fiber *me = current;
-    unchecked = true;
     if (!(mask >> me->lane & 1))
         fail("warp function: the calling lane is not in the mask");
     memcpy(me->given, given, size);
@@ -48,46 +44,7 @@ UNCHECKED static Exchange *exchange(unsigned mask, int operation, const void *gi
         all->readers++;
     }
     if (operation == SYNC) warp.n_syncs++;
-    unchecked = false;
     return all;
 }
 
-template <class T> static T shuffle(unsigned mask, T value, int source, int operation) {
-    static_assert(sizeof(T) <= 8, "values of at most 8 bytes are shuffled");
-    Exchange *all = exchange(mask, operation, &value, sizeof(T));
-    all->readers--;
-    if (source < 0 || source > 31 || !(mask >> source & 1))
-        fail("shuffle: the source lane is not in the mask");
-    T result;
-    memcpy(&result, all->data[source], sizeof(T));
-    return result;
-}
-
 } // namespace emulator
-
-static inline void __syncwarp(unsigned mask = 0xffffffffu) {
-    char nothing = 0;
-    emulator::exchange(mask, emulator::SYNC, &nothing, 1)->readers--;
-}
-template <class T> static inline T __shfl_sync(unsigned mask, T value, int source) {
-    return emulator::shuffle(mask, value, source & 31, 2);
-}
-template <class T>
-static inline T __shfl_down_sync(unsigned mask, T value, unsigned delta) {
-    const int lane = emulator::current->lane, source = lane + (int)delta;
-    return emulator::shuffle(mask, value, source < 32 ? source : lane, 3);
-}
-template <class T> static inline T __shfl_xor_sync(unsigned mask, T value, int bits) {
-    return emulator::shuffle(mask, value, emulator::current->lane ^ bits, 4);
-}
-static inline unsigned __ballot_sync(unsigned mask, int predicate) {
-    emulator::Exchange *all = emulator::exchange(mask, 5, &predicate, sizeof(int));
-    unsigned result = 0;
-    for (int l = 0; l < 32; l++) {
-        int one;
-        memcpy(&one, all->data[l], sizeof(int));
-        if ((mask >> l & 1) && one) result |= 1u << l;
-    }
-    all->readers--;
-    return result;
-}
