@@ -38,6 +38,12 @@ def make_layer_stack(stack_config, n_layers, *, config=None):
             backend = _next_backend(backend, "language models", error, config)
 
 
+def sampling_operations(backend):
+    """The module that draws tokens for the backend of a model."""
+    room = "_cpu" if backend == "cpu" else "_reference"
+    return importlib.import_module(f"sklearn_ternary.{room}.sampling")
+
+
 def layer_stack_options(backend, *, config=None):
     """The keywords that a `LayerStack` of `backend` takes.
 

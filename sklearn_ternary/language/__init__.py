@@ -9,7 +9,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "ByteTokenizer": "_tokenizer",
         "Completion": "_request",
         "ConvertedTensor": "_convert",
-        "GenerationConfig": "_sampling",
+        "GenerationConfig": "_generation_config",
         "KVCache": "_kv_cache",
         "LanguageConfig": "_config",
         "Model": "_model",

@@ -33,6 +33,8 @@ class Batch:
 
     def __init__(self, lm):
         self._lm = lm
+        self._slots = lm._take_slots()
+        self._workspace = None
         self._waiting = deque()
         self._running = []
         self._ids = {}
@@ -69,6 +71,9 @@ class Batch:
     def _submit(self, request):
         """Add a Request; return its number."""
         number, self._next = self._next, self._next + 1
+        if self._workspace is None:
+            self._workspace = request.sampler.workspace
+        request.sampler.workspace = self._workspace
         self._ids[id(request)] = number
         self._waiting.append(request)
         return number
@@ -118,7 +123,7 @@ class Batch:
         self._join()
         if not self._running:
             return []
-        slots, model = self._lm._take_slots(), self._lm.model
+        slots, model = self._slots, self._lm.model
         tokens, sequences, parts, budget = [], [], [], PROMPT_TOKENS
         for running in self._running:
             part = running.next_part(budget)
@@ -154,7 +159,7 @@ class Batch:
         return self._logits[:n]
 
     def _join(self):
-        slots = self._lm._take_slots()
+        slots = self._slots
         while self._waiting and len(self._running) < self._lm.max_batch_size:
             prompt = self._waiting[0].prompt
             # Wait for other threads only if there is nothing else to do.
@@ -167,7 +172,7 @@ class Batch:
 
     def _leave(self, running):
         self._running.remove(running)
-        self._lm._take_slots().release(running.slot)
+        self._slots.release(running.slot)
         self._finish(running.request)
 
     def _finish(self, request):

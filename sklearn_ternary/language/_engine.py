@@ -1,16 +1,18 @@
 """TernaryLM: text in, text out."""
 
 import os
-import time
 import weakref
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 
 from sklearn_ternary.language._batch import Batch
+from sklearn_ternary.language._generation_config import GenerationConfig
 from sklearn_ternary.language._model import Model
+from sklearn_ternary.language._prefill import Prefill
+from sklearn_ternary.language._prompts import listed, token_ids
 from sklearn_ternary.language._request import Request
-from sklearn_ternary.language._sampling import GenerationConfig
+from sklearn_ternary.language._sampling import Workspace
 from sklearn_ternary.language._score import score_of
 from sklearn_ternary.language._slots import Slots
 from sklearn_ternary.language._speculation import speculate
@@ -19,9 +21,6 @@ from sklearn_ternary.language._tokenizer import tokenizer_of
 from sklearn_ternary.persistence.gguf import GGUFReader
 
 MAX_PROMPTS = 16_384
-# Seconds that a pass over a part of a prompt should take: an interrupt waits for it.
-_PASS_SECONDS = 0.25
-_FIRST_PASS, _LEAST_PASS, _MOST_PASS = 64, 16, 512
 
 
 class TernaryLM:
@@ -118,7 +117,7 @@ class TernaryLM:
             self.max_batch_size = self._sequences_in(cache_bytes, cache_dtype)
         self._cache_dtype = cache_dtype
         self._slots = None
-        self._pass = _FIRST_PASS
+        self._prefill = Prefill(model)
         self._origin = None
         _ALIVE.add(self)
 
@@ -272,23 +271,7 @@ class TernaryLM:
 
     def _prompt(self, prompt, name="prompt"):
         """Token ids of a prompt, checked."""
-        if isinstance(prompt, str):
-            tokenizer = self._tokenizer()
-            begins = tokenizer.adds_bos and tokenizer.bos_id is not None
-            tokens = tokenizer.encode(prompt, add_bos=begins)
-        else:
-            array = np.asarray(prompt)
-            if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-                raise ValueError(f"{name} must be a text or a sequence of token ids")
-            tokens = [int(i) for i in array]
-        if not tokens:
-            raise ValueError(f"{name} is empty")
-        wrong = [i for i in tokens if not 0 <= i < self.config.n_vocab]
-        if wrong:
-            raise ValueError(
-                f"{name} has token {wrong[0]}; ids are 0 to {self.config.n_vocab - 1}"
-            )
-        return tokens
+        return token_ids(prompt, self._tokenizer, self.config.n_vocab, name)
 
     def _requests(self, prompts, config, options):
         config = GenerationConfig() if config is None else config
@@ -303,6 +286,7 @@ class TernaryLM:
                 f"top_k={config.top_k} is above the {self.config.n_vocab} tokens"
             )
         requests = []
+        workspace = Workspace(self.config.n_vocab, self.model.backend)
         for name, prompt in prompts:
             tokens = self._prompt(prompt, name)
             if len(tokens) >= self.n_ctx:
@@ -310,7 +294,9 @@ class TernaryLM:
                     f"{name} has {len(tokens)} tokens; with n_ctx={self.n_ctx} at most "
                     f"{self.n_ctx - 1} leave room for an answer"
                 )
-            requests.append(Request(tokens, config, self.tokenizer, self.n_ctx))
+            requests.append(
+                Request(tokens, config, self.tokenizer, self.n_ctx, workspace)
+            )
         return requests
 
     # -- generation --------------------------------------------------------
@@ -367,7 +353,7 @@ class TernaryLM:
         .. [1] Y. Leviathan, M. Kalman and Y. Matias, "Fast Inference from
            Transformers via Speculative Decoding", ICML 2023.
         """
-        single, prompts = _listed(prompts)
+        single, prompts = listed(prompts)
         named = [("prompts" if single else f"prompts[{i}]", p) for i, p in prompts]
         if len(named) > MAX_PROMPTS:
             raise ValueError(f"{len(named)} prompts are above {MAX_PROMPTS}")
@@ -390,7 +376,17 @@ class TernaryLM:
         finally:
             batch.close()
 
-    def stream(self, prompt, max_new_tokens=None, config=None, **options):
+    def stream(
+        self,
+        prompt,
+        max_new_tokens=None,
+        config=None,
+        *,
+        buffer_size=1,
+        flush_interval=None,
+        token_timeout=None,
+        **options,
+    ):
         """Write an answer piece by piece.
 
         Parameters
@@ -398,19 +394,34 @@ class TernaryLM:
         prompt : str or sequence of int
         max_new_tokens : int, default=None
         config : GenerationConfig, default=None
+            As for :meth:`generate`.
+        buffer_size : int, default=1
+            Tokens whose text is gathered to a piece.
+        flush_interval : float, default=None
+            Seconds after which a token ends its piece anyway.
+        token_timeout : float, default=None
+            Seconds to wait for a place in the cache, and that a token after the first
+            may take; then there is a TimeoutError.
         **options
             As for :meth:`generate`.
 
         Returns
         -------
         stream : TextStream
-            An iterator of str. Its method ``close`` ends the answer, as leaving a
-            ``with`` block does; an interrupt ends it within a token.
+            An iterator of str, also for ``async for``. Its method ``close`` ends the
+            answer, as leaving a ``with`` block does; an interrupt ends it within a
+            token.
         """
+        if not _is_integer(buffer_size) or buffer_size < 1:
+            raise ValueError(f"buffer_size={buffer_size!r} must be a positive integer")
+        pace = {"flush_interval": flush_interval, "token_timeout": token_timeout}
+        for name, value in pace.items():
+            if value is not None and not (isinstance(value, Real) and value >= 0):
+                raise ValueError(f"{name}={value!r} must be seconds, or None")
         (request,) = self._requests(
             [("prompt", prompt)], config, options | {"max_new_tokens": max_new_tokens}
         )
-        return TextStream(self, request)
+        return TextStream(self, request, buffer_size=buffer_size, **pace)
 
     def batch(self):
         """Return an empty batch, which requests join and leave at any token.
@@ -430,23 +441,6 @@ class TernaryLM:
             if self._slots is None:
                 self._slots = slots
         return self._slots
-
-    def _prefill(self, slots, slot, tokens):
-        """Append a prompt in parts; return the logits after its last token."""
-        done = 0
-        while True:
-            part = tokens[done : done + self._pass]
-            start = time.perf_counter()
-            with slots.lock:
-                logits = self.model.forward(part, slots.cache, slot)
-                slots.extend(slot, part)
-            done += len(part)
-            if done >= len(tokens):
-                return logits[0]
-            if len(part) == self._pass:
-                fits = len(part) * _PASS_SECONDS / (time.perf_counter() - start)
-                fits = int(min(max(fits, _LEAST_PASS), _MOST_PASS))
-                self._pass = fits // 16 * 16
 
     # -- what the model computes -------------------------------------------
 
@@ -484,7 +478,7 @@ class TernaryLM:
         -------
         scores : Score or list of Score
         """
-        single, texts = _listed(texts)
+        single, texts = listed(texts)
         scores = []
         for i, text in texts:
             tokens = self._prompt(text, f"texts[{i}]")
@@ -509,7 +503,7 @@ class TernaryLM:
         """
         if pooling not in ("mean", "last"):
             raise ValueError(f"pooling={pooling!r} must be 'mean' or 'last'")
-        single, texts = _listed(texts)
+        single, texts = listed(texts)
         vectors = np.empty((len(texts), self.config.n_embd), dtype=np.float32)
         for i, text in texts:
             tokens = self._prompt(text, f"texts[{i}]")
@@ -530,8 +524,9 @@ class TernaryLM:
 
     def _after_fork(self):
         self.model._after_fork()
-        if self._slots is not None:
-            self._slots.after_fork()
+        # Streams that are open go on with the old cache.
+        if self._slots is not None and not self._slots.after_fork():
+            self._slots = None
 
     def __repr__(self):
         c = self.config
@@ -543,19 +538,6 @@ class TernaryLM:
 
 def _is_integer(value):
     return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def _listed(texts):
-    """Whether it is a single text, and the texts with their numbers."""
-    single = isinstance(texts, str) or not _holds_prompts(texts)
-    return single, list(enumerate([texts] if single else texts))
-
-
-def _holds_prompts(values):
-    """Whether a sequence holds texts or sequences, not numbers."""
-    if isinstance(values, np.ndarray) and values.dtype != object:
-        return values.ndim > 1
-    return all(isinstance(v, (str, list, tuple, np.ndarray)) for v in values)
 
 
 def _open(path, options):

@@ -152,10 +152,11 @@ class KVCache:
                 f"length={length!r} must be an integer from 0 to {now}, the length of "
                 f"sequence {sequence}"
             )
-        if self.window and length and length < now - self.capacity + self.window:
+        lost = now - self.capacity
+        if self.window and length and lost > 0 and length < lost + self.window:
             raise ValueError(
                 f"length={length} is too short: the cache has a window of "
-                f"{self.window}, and tokens before {now - self.capacity} are gone"
+                f"{self.window}, and tokens before {lost} are gone"
             )
         self.lengths[sequence] = length
 

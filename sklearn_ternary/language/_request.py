@@ -1,5 +1,6 @@
 """One answer while it is written: its tokens, its text, and when it ends."""
 
+from array import array
 from dataclasses import dataclass
 
 from sklearn_ternary.language._sampling import Sampler
@@ -49,13 +50,19 @@ class Request:
     tokenizer : Tokenizer or None
     room : int
         Tokens that prompt and answer can have together.
+    workspace : Workspace
+
+    Attributes
+    ----------
+    tokens : array of int64
+        Of the prompt and the answer.
     """
 
-    def __init__(self, prompt, config, tokenizer, room):
-        self.prompt = prompt
+    def __init__(self, prompt, config, tokenizer, room, workspace):
+        self.prompt = array("q", prompt)
         self.config = config
-        self.tokens = list(prompt)  # with the answer
-        self.sampler = Sampler(config)
+        self.tokens = array("q", prompt)
+        self.sampler = Sampler(config, workspace)
         self.finish_reason = None
         self.n_reused = 0
         self._left = min(config.max_new_tokens, room - len(prompt))
@@ -102,7 +109,7 @@ class Request:
         """Return the answer."""
         return Completion(
             "".join(self._shown),
-            self.tokens[len(self.prompt) :],
+            self.tokens[len(self.prompt) :].tolist(),
             self.finish_reason,
             len(self.prompt),
             self.n_reused,

@@ -1,124 +1,66 @@
-"""From logits to the next token."""
+"""From logits to the next token, without arrays of their own for each."""
 
 import math
-from dataclasses import dataclass, fields
-from numbers import Integral, Real
 
 import numpy as np
 
+from sklearn_ternary._dispatch.language import sampling_operations
 
-@dataclass(frozen=True)
-class GenerationConfig:
-    """How text is generated.
 
-    The next token is drawn after these steps, in this order, each on what the one
-    before it has left: `repetition_penalty`, `temperature`, `top_k`, `top_p`,
-    `min_p`.
+class Workspace:
+    """Memory to draw tokens in, which samplers of one thread can share.
 
-    Attributes
+    Parameters
     ----------
-    max_new_tokens : int, default=128
-        At least 1.
-    temperature : float, default=0.0
-        From 0 to 5. Logits are divided by it. 0 is greedy: always the token of the
-        largest logit, the first of equals; `top_k`, `top_p` and `min_p` change
-        nothing then.
-    top_k : int, default=0
-        Keep so many tokens of the largest logits; 0 keeps all.
-    top_p : float, default=1.0
-        Above 0, at most 1. Keep the fewest tokens, the likeliest first, whose
-        probabilities sum up to it.
-    min_p : float, default=0.0
-        From 0 to 1. Keep tokens of at least so many times the probability of the
-        likeliest.
-    repetition_penalty : float, default=1.0
-        From 0.1 to 10. Positive logits of tokens that occur in the prompt or the
-        answer are divided by it, and negative ones multiplied [1]_: above 1, both
-        become less likely.
-    stop : str or tuple of str, default=()
-        Texts that end the answer; they are not part of it.
-    random_state : int, default=None
-        Seed. Every prompt of a batch starts from it, so that a result does not
-        depend on the others; None is different at each call.
-    ignore_end : bool, default=False
-        Whether to go on after tokens that end an answer.
-
-    References
-    ----------
-    .. [1] N. S. Keskar et al., "CTRL: A Conditional Transformer Language Model for
-       Controllable Generation", arXiv:1909.05858, 2019.
-
-    Examples
-    --------
-    >>> from sklearn_ternary.language import GenerationConfig
-    >>> GenerationConfig(temperature=0.7, top_p=0.9, random_state=0).greedy
-    False
+    n_vocab : int
+    backend : {"cpu", "numpy"}, default="cpu"
     """
 
-    max_new_tokens: int = 128
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    stop: tuple = ()
-    random_state: int | None = None
-    ignore_end: bool = False
+    def __init__(self, n_vocab, backend="cpu"):
+        # Pages that nothing is written to take no memory.
+        self.values, self.sorted, self.sums = np.empty((3, n_vocab))
+        self.ids, self._all_ids = np.empty(n_vocab, dtype=np.int64), None
+        self._above = np.empty(n_vocab, dtype=bool)
+        self._penalized = np.empty((2, 0))
+        self._keep = sampling_operations(backend).keep
 
-    def __post_init__(self):
-        _check_integer("max_new_tokens", self.max_new_tokens, 1)
-        _check_integer("top_k", self.top_k, 0)
-        if self.random_state is not None:
-            _check_integer("random_state", self.random_state, 0)
-        _check_real("temperature", self.temperature, 0, 5)
-        _check_real("top_p", self.top_p, 0, 1, open_below=True)
-        _check_real("min_p", self.min_p, 0, 1)
-        _check_real("repetition_penalty", self.repetition_penalty, 0.1, 10)
-        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
-        if not all(isinstance(text, str) and text for text in stop):
-            raise ValueError(f"stop={self.stop!r} must be texts that are not empty")
-        object.__setattr__(self, "stop", stop)
+    def penalties(self, n):
+        """Two rows for the penalized logits of `n` tokens."""
+        if n > self._penalized.shape[1]:
+            self._penalized = np.empty((2, max(2 * n, 256)))
+        return self._penalized[:, :n]
 
-    @property
-    def greedy(self):
-        """Whether the largest logit is taken without chance."""
-        return self.temperature == 0
+    def start(self, values):
+        """Take values of all tokens over; return them."""
+        if self._all_ids is None:
+            self._all_ids = np.arange(len(self.ids))
+        self.values[:] = values
+        self.ids[:] = self._all_ids
+        return self.values
 
-    def changed(self, **options):
-        """Return a configuration with other values.
+    def keep_largest(self, x, k):
+        """Return the k largest values, in the order of their tokens.
 
-        Parameters
-        ----------
-        **options
-            Attributes of this class.
-
-        Returns
-        -------
-        config : GenerationConfig
-
-        Raises
-        ------
-        ValueError
-            If there is no such attribute, or a value is out of its range.
+        Of equals the first are kept. `x` is what `start` or another of these
+        methods has returned.
         """
-        names = [field.name for field in fields(self)]
-        unknown = sorted(set(options) - set(names))
-        if unknown:
-            raise ValueError(f"{unknown[0]!r} is no option; there are {names}")
-        return GenerationConfig(**{n: getattr(self, n) for n in names} | options)
+        if k >= len(x):
+            return x
+        largest = self.largest(x, k)
+        above = np.greater(largest, largest[0], out=self._above[:k])
+        return self.keep(x, largest[0], k - np.count_nonzero(above))
 
+    def keep(self, x, threshold, n_equal):
+        """Return values above the threshold, and the first that equal it."""
+        ids = self.ids[: len(x)]
+        return self.values[: self._keep(x, ids, threshold, n_equal)]
 
-def _check_integer(name, value, least):
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name}={value!r} must be an integer of at least {least}")
-
-
-def _check_real(name, value, least, most, open_below=False):
-    fits = isinstance(value, Real) and not isinstance(value, bool)
-    fits = fits and not math.isnan(value) and least <= value <= most
-    if not fits or (open_below and value == least):
-        bracket = "(" if open_below else "["
-        raise ValueError(f"{name}={value!r} must be in {bracket}{least}, {most}]")
+    def largest(self, x, k):
+        """Return the k largest values; the first is the least of them."""
+        values = self.sorted[: len(x)]
+        values[:] = x
+        values.partition(len(x) - k)
+        return values[len(x) - k :]
 
 
 class Sampler:
@@ -127,10 +69,12 @@ class Sampler:
     Parameters
     ----------
     config : GenerationConfig
+    workspace : Workspace
     """
 
-    def __init__(self, config):
+    def __init__(self, config, workspace):
         self.config = config
+        self.workspace = workspace
         self._rng = np.random.default_rng(config.random_state)
 
     def draw(self, logits, history):
@@ -139,65 +83,84 @@ class Sampler:
         Parameters
         ----------
         logits : ndarray of shape (n_vocab,), float32
-        history : sequence of int
+        history : array-like of int
             Tokens so far.
         """
         if self.config.greedy:
-            return int(np.argmax(self.penalized(logits, history)))
+            return int(self.penalized(logits, history).argmax())
         return self.pick(*self.distribution(logits, history))
 
     def pick(self, ids, p):
-        """Return one of `ids`, with probabilities `p`."""
-        cumulative = np.cumsum(p)
-        at = np.searchsorted(cumulative, self._rng.random() * cumulative[-1], "right")
-        return int(ids[min(at, len(ids) - 1)])
+        """Return one of `ids`, with probabilities `p` that sum up to anything."""
+        sums = np.cumsum(p, out=self.workspace.sums[: len(p)])
+        at = int(sums.searchsorted(self._rng.random() * sums[-1], "right"))
+        # Rounding can lead behind the last token that is possible.
+        return int(ids[at if at < len(p) else sums.searchsorted(sums[-1])])
 
     def chance(self):
         """Return a number from 0 to 1."""
         return self._rng.random()
 
     def penalized(self, logits, history):
-        """Return the logits after the penalty of tokens that have occurred."""
+        """Return the logits after the penalty of tokens that have occurred.
+
+        The array is valid until the next call.
+        """
         # Of numbers that are not finite, one is the least or the largest.
         if not (math.isfinite(logits.min()) and math.isfinite(logits.max())):
             raise ValueError("the model has returned logits that are not finite")
         penalty = self.config.repetition_penalty
         if penalty == 1 or not len(history):
             return logits
-        seen = np.unique(np.asarray(history))
-        logits = logits.astype(np.float64)
-        found = logits[seen]
-        logits[seen] = np.where(found > 0, found / penalty, found * penalty)
-        return logits
+        room = self.workspace
+        values = room.values
+        values[:] = logits
+        # A token that has occurred twice gets the same value twice.
+        seen = np.asarray(history)
+        more, less = room.penalties(len(seen))
+        values.take(seen, out=less, mode="clip")
+        np.multiply(less, penalty, out=more)
+        np.divide(less, penalty, out=less)
+        # Positive ones are divided, and negative ones multiplied.
+        (np.minimum if penalty > 1 else np.maximum)(less, more, out=less)
+        values[seen] = less
+        return values
 
     def distribution(self, logits, history):
-        """Return the tokens that can come next, in order, and their probabilities."""
-        config = self.config
-        x = self.penalized(logits, history).astype(np.float64)
+        """Return the tokens that can come next, in order, and their probabilities.
+
+        The arrays are valid until the next call.
+        """
+        config, room = self.config, self.workspace
+        p = room.start(self.penalized(logits, history))
         if config.greedy:
-            return np.array([np.argmax(x)]), np.ones(1)
-        x /= config.temperature
-        ids = np.arange(len(x))
-        if 0 < config.top_k < len(x):
-            ids = _largest(x, config.top_k)
-            x = x[ids]
-        p = np.exp(x - x.max())
+            p = room.keep(p, p.max(), 1)
+            p[:] = 1
+            return room.ids[:1], p
+        p /= config.temperature
+        if config.top_k:
+            p = room.keep_largest(p, config.top_k)
+        p -= p.max()
+        np.exp(p, out=p)
         p /= p.sum()
         if config.top_p < 1:
-            # What is below this has, all together, less than the mass left out.
-            likely = np.sort(p[p >= (1 - config.top_p) / len(p)])[::-1]
-            before = np.cumsum(likely) - likely
-            kept = _largest(p, max(1, np.count_nonzero(before < config.top_p)))
-            ids, p = ids[kept], p[kept]
+            p = room.keep_largest(p, _enough(p, config.top_p, room))
         if config.min_p > 0:
-            kept = p >= config.min_p * p.max()
-            ids, p = ids[kept], p[kept]
-        return ids, p / p.sum()
+            p = room.keep(p, config.min_p * p.max(), len(p))
+        p /= p.sum()
+        return room.ids[: len(p)], p
 
 
-def _largest(x, k):
-    """Indices of the k largest values, in order; of equals the first."""
-    threshold = np.partition(x, len(x) - k)[len(x) - k]
-    above = np.flatnonzero(x > threshold)
-    equal = np.flatnonzero(x == threshold)[: k - len(above)]
-    return np.sort(np.concatenate([above, equal]))
+_FEW = 256
+
+
+def _enough(p, top_p, room):
+    """How many of the largest probabilities sum up to `top_p`."""
+    k = min(_FEW, len(p))
+    while True:
+        likely = room.largest(p, k)
+        likely.sort()
+        sums = np.cumsum(likely[::-1], out=room.sums[:k])
+        if k == len(p) or sums[-1] >= top_p:
+            return min(int(sums.searchsorted(top_p)) + 1, k)
+        k = min(8 * k, len(p))

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from array import array
 
 
 class Slots:
@@ -25,7 +26,7 @@ class Slots:
     def __init__(self, cache):
         self.cache = cache
         n = cache.n_sequences
-        self._tokens = [[] for _ in range(n)]
+        self._tokens = [array("q") for _ in range(n)]
         self._owner = [None] * n  # a thread, while a sequence is taken
         self._used = [0] * n
         self._clock = 0
@@ -39,7 +40,7 @@ class Slots:
 
         Parameters
         ----------
-        tokens : list of int
+        tokens : array of int64
         timeout : float, default=None
             Seconds to wait for one while other threads hold all.
 
@@ -99,27 +100,24 @@ class Slots:
             self.cache.truncate(slot, 0)
         if slot != best and not n:
             self.cache.truncate(slot, 0)
-        self._tokens[slot] = list(tokens[:n])
+        self._tokens[slot] = tokens[:n]
         self._owner[slot] = me
         self._touch(slot)
         return slot, n
-
-    def tokens(self, slot):
-        """Return the tokens of a sequence."""
-        return self._tokens[slot]
 
     def extend(self, slot, tokens):
         """Note tokens that have been appended to a sequence."""
         self._tokens[slot].extend(tokens)
 
     def cut(self, slot, length):
-        """Forget all but the first tokens of a sequence."""
+        """Forget all but the first tokens of a sequence; return how many are left."""
         with self.lock:
             try:
                 self.cache.truncate(slot, length)
             except ValueError:  # a window has moved on
                 self.cache.truncate(slot, length := 0)
             del self._tokens[slot][length:]
+        return length
 
     def release(self, slot):
         """Free a sequence; its tokens stay for prompts that begin like it."""
@@ -136,9 +134,13 @@ class Slots:
         self._used[slot] = self._clock
 
     def after_fork(self):
-        """Give up what threads of the parent held; they are not here."""
+        """Make the lock anew; return whether nothing was taken or under way.
+
+        Threads of the parent are not here, and what they have taken stays so.
+        """
+        idle = self.lock.acquire(blocking=False) and not any(self._owner)
         self.lock = threading.Condition(threading.RLock())
-        self._owner = [None] * len(self)
+        return idle
 
 
 def _common(a, b):

@@ -1,5 +1,6 @@
 """Text in, text out: every way to generate gives what the plain way gives."""
 
+import asyncio
 import importlib
 import importlib.util
 import json
@@ -20,6 +21,7 @@ from sklearn_ternary.language import (
     GenerationConfig,
     Model,
     TextEmbedder,
+    _stream,
 )
 
 PROMPTS = ["a", "The answer is", "x" * 40, "né", "Once upon a time", "b"]
@@ -71,6 +73,7 @@ def by_hand(lm, prompt, n, ignore_end=False):
 
 
 SAMPLED = {"temperature": 1.3, "top_k": 50, "top_p": 0.95, "random_state": 7}
+FILTERED = SAMPLED | {"top_k": 0, "min_p": 0.01, "repetition_penalty": 1.2}
 
 
 # ---- the plain way ----------------------------------------------------------
@@ -183,6 +186,106 @@ def test_a_stream_can_be_closed(fresh):
         lm.generate("other", 3)
     stream.close()
     assert lm.generate("other", 3).tokens == by_hand(lm, "other", 3)
+
+
+def test_pieces_of_several_tokens(lm, monkeypatch):
+    now = [0.0]
+
+    class Clock:
+        def perf_counter(self):
+            return now[0]
+
+    class Letters:
+        def push(self, token):
+            return chr(ord("a") + token % 26)
+
+        def finish(self):
+            return ""
+
+    monkeypatch.setattr(_stream, "time", Clock())
+    monkeypatch.setattr(lm.tokenizer, "stream_decoder", Letters)
+    forward = lm.model.forward
+
+    def slow(*args, **kwargs):
+        now[0] += 1
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(lm.model, "forward", slow)
+    text = lm.generate("a", 12, ignore_end=True).text
+    assert len(text) == 12
+    for options, sizes in (
+        ({}, [1] * 12),
+        ({"buffer_size": 5}, [5, 5, 2]),
+        ({"buffer_size": 5, "flush_interval": 2.0}, [2] * 6),
+        ({"buffer_size": 99, "flush_interval": 100.0}, [12]),
+        ({"token_timeout": 1.0}, [1] * 12),
+    ):
+        pieces = list(lm.stream("a", 12, ignore_end=True, **options))
+        assert [len(piece) for piece in pieces] == sizes
+        assert "".join(pieces) == text
+    stream = lm.stream("a", 12, token_timeout=0.5, ignore_end=True)
+    assert next(stream) == text[0]
+    with pytest.raises(TimeoutError, match=r"token took 1 s, above token_timeout=0\.5"):
+        next(stream)
+    assert stream.completion.finish_reason == "cancelled"
+
+
+def test_places_are_waited_for_no_longer_than_allowed(fresh):
+    lm = fresh(max_batch_size=1)
+    with lm.stream("hello", 50, ignore_end=True) as stream:
+        next(stream)
+        found = []
+
+        def other():
+            with pytest.raises(TimeoutError, match="no sequence became free"):
+                next(lm.stream("b", 3, token_timeout=0.0))
+            found.append(1)
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        assert found
+
+
+def test_streams_without_blocking(fresh):
+    lm = fresh(max_batch_size=1)
+    options = {"ignore_end": True}
+    expected = lm.generate("hello", 30, **options)
+
+    async def read(n):
+        async with lm.stream("hello", 30, **options) as stream:
+            pieces = []
+            async for piece in stream:
+                pieces.append(piece)
+                if len(pieces) == n:
+                    break
+        return stream.completion, pieces
+
+    done, pieces = asyncio.run(read(None))
+    assert (done.tokens, "".join(pieces)) == (expected.tokens, expected.text)
+    cut, pieces = asyncio.run(read(3))
+    assert cut.finish_reason == "cancelled"
+    assert expected.text.startswith(cut.text)
+
+    async def cancelled():
+        """A task that is cancelled while a token is computed."""
+        under_way = asyncio.Event()
+        loop, forward = asyncio.get_running_loop(), lm.model.forward
+
+        def told(*args, **kwargs):
+            loop.call_soon_threadsafe(under_way.set)
+            return forward(*args, **kwargs)
+
+        lm.model.forward = told
+        task = asyncio.create_task(read(None))
+        await under_way.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        del lm.model.forward
+
+    asyncio.run(cancelled())
+    assert lm.generate("hello", 30, **options).tokens == expected.tokens
 
 
 def test_an_interrupt_leaves_the_model_usable(fresh, monkeypatch):
@@ -353,19 +456,35 @@ def test_threads_share_a_model(fresh):
 
 @pytest.mark.fork
 def test_a_child_process_goes_on(fresh):
-    lm = fresh(max_batch_size=1)
+    lm, lm_2 = fresh(max_batch_size=1), fresh(max_batch_size=2)
     expected = lm.generate("hello", 10).tokens
+    whole = fresh().generate("other", 50, ignore_end=True).tokens
     stream = lm.stream("other", 50, ignore_end=True)
+    batch = lm_2.batch()
+    number = batch.add("other", 50, ignore_end=True)
     next(stream)
+    batch.step()
+
+    def agrees():
+        """Also what was open before is written to its end."""
+        same = lm.generate("hello", 10).tokens == expected
+        same &= lm_2.generate("hello", 10).tokens == expected
+        list(stream)
+        while batch.active:
+            batch.step()
+        found = stream.completion.tokens, batch.completion(number).tokens
+        return same and found == (whole, whole)
+
     pid = os.fork()
     if not pid:
         try:
-            code = 0 if lm.generate("hello", 10).tokens == expected else 1
+            code = 0 if agrees() else 1
         except BaseException:
             code = 2
         os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    stream.close()
+    list(stream)
+    assert stream.completion.tokens == whole
 
 
 def test_models_are_pickled_by_their_path(fresh):
@@ -426,6 +545,20 @@ def test_what_cannot_be_generated(lm, prompt, options, problem):
         lm.generate(prompt, **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"buffer_size": 0}, "buffer_size=0"),
+        ({"flush_interval": -1}, "flush_interval=-1"),
+        ({"token_timeout": float("nan")}, "token_timeout=nan"),
+        ({"token_timeout": "1"}, "token_timeout='1'"),
+    ],
+)
+def test_what_cannot_be_streamed(lm, options, problem):
+    with pytest.raises(ValueError, match=problem):
+        lm.stream("a", **options)
+
+
 def test_files_without_a_vocabulary(tmp_path):
     path = tiny.write(tmp_path / "a.gguf", vocabulary=False)
     lm = TernaryLM.from_gguf(path)
@@ -483,39 +616,40 @@ def test_vectors_in_a_pipeline(path, lm):
         TextEmbedder(3).fit(texts)
 
 
-def test_a_token_takes_no_memory_of_its_own():
-    """Logits of 30,000 tokens take 120 kB; nothing of that size is made again."""
+@pytest.mark.parametrize("options", [{}, SAMPLED, FILTERED], ids=str)
+@pytest.mark.parametrize("way", ["stream", "batch", "ngram", "smaller"])
+def test_a_token_takes_no_memory_of_its_own(way, options):
+    """Nothing of a byte for each of 30,000 tokens is made again."""
     keys = tiny.metadata() | {"bitnet-b1.58.vocab_size": 30_000}
     table = np.random.default_rng(0).normal(size=(30_000, tiny.N_EMBD))
-    model = Model.from_arrays(keys, tiny.tensors() | {"token_embd.weight": table})
-    lm = TernaryLM(model, max_batch_size=2)
-    stream = lm.stream([1, 2, 3], 20, ignore_end=True)
-    sampler, taken = stream._request.sampler, []
-    draw = sampler.draw
+    tensors = tiny.tensors() | {"token_embd.weight": table}
+    lm, draft = (
+        TernaryLM(Model.from_arrays(keys, tensors), max_batch_size=2) for _ in range(2)
+    )
+    forward, taken = lm.model.forward, []
 
-    def drawn(*arguments):
-        token = draw(*arguments)
+    def told(*args, **kwargs):
+        result = forward(*args, **kwargs)
         now, most = tracemalloc.get_traced_memory()
         taken.append(most - now)
         tracemalloc.reset_peak()
-        return token
+        return result
 
-    sampler.draw = drawn
+    lm.model.forward = told
+    options = {"max_new_tokens": 40, "ignore_end": True} | options
+    prompts = [[5, 6] * 8, [7] * 9]
     tracemalloc.start()
     try:
-        list(stream)
-        assert len(taken) == 20 and max(taken[2:]) < 20_000
-        with lm.batch() as batch:
-            for prompt in ([5, 6], [7]):
-                batch.add(prompt, 20, ignore_end=True)
-            batch.step()
-            for _ in range(10):
-                tracemalloc.reset_peak()
-                before, _ = tracemalloc.get_traced_memory()
-                batch.step()
-                assert tracemalloc.get_traced_memory()[1] - before < 20_000
+        if way == "stream":
+            list(lm.stream(prompts[0], **options))
+        elif way == "batch":
+            lm.generate(prompts, **options)
+        else:
+            guesser = draft if way == "smaller" else way
+            lm.generate(prompts[:1], draft=guesser, **options)
     finally:
         tracemalloc.stop()
+    assert len(taken) > 5 and max(taken[3:]) < 20_000
 
 
 def test_kernels_allocate_nothing():
