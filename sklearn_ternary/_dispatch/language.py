@@ -1,11 +1,13 @@
 """The backend of a language model, chosen once when it is loaded."""
 
 import importlib
+import logging
 
 from sklearn_ternary._config import current_config
 from sklearn_ternary._crossovers import DEFAULT_CROSSOVER
 from sklearn_ternary._dispatch._choice import _HAND_OVER, _cpu_options, _next_backend
 
+_LOG = logging.getLogger("sklearn_ternary.language")
 _MODULES = {
     "numpy": "sklearn_ternary._reference.language",
     "cpu": "sklearn_ternary._cpu.language",
@@ -32,7 +34,10 @@ def make_layer_stack(stack_config, n_layers, *, config=None):
             if backend not in _MODULES:
                 raise ImportError(f"no language models on backend {backend!r}")
             module = importlib.import_module(_MODULES[backend])
-            return module.LayerStack(stack_config, n_layers), backend
+            stack = module.LayerStack(stack_config, n_layers)
+            options = layer_stack_options(backend, config=config)
+            _LOG.debug("language model on backend %s %s", backend, options or "")
+            return stack, backend
         except _HAND_OVER as error:
             backend = backend.partition(":")[0]
             backend = _next_backend(backend, "language models", error, config)

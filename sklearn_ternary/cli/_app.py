@@ -8,6 +8,7 @@ import warnings
 import click
 
 from sklearn_ternary import __version__
+from sklearn_ternary.cli._log import start_log
 
 # Loaded at first use, so that ``--help`` starts at once.
 _COMMANDS = {
@@ -114,3 +115,4 @@ def app():
     Exit codes: 0 done, 1 a check failed or an error while running, 2 wrong use or
     bad input, 130 interrupted.
     """
+    start_log()

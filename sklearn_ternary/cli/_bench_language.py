@@ -1,5 +1,7 @@
 """How fast a language model reads prompts and generates."""
 
+from dataclasses import dataclass
+from itertools import product
 from time import perf_counter
 
 import numpy as np
@@ -8,88 +10,109 @@ from sklearn_ternary._config import config_context
 from sklearn_ternary.language import Model
 
 
-def run_language_benchmark(
-    path,
-    *,
-    threads,
-    prompt_tokens,
-    n_generated,
-    batch_sizes,
-    layouts,
-    isas,
-    iterations,
-    warmup,
-    advance,
-):
-    """Measure a model in a GGUF file on random tokens.
+@dataclass(frozen=True)
+class Settings:
+    """What is measured: every combination of these.
+
+    Parameters
+    ----------
+    threads, prompt_tokens, batch_sizes : list of int
+    n_generated : int
+    layouts, backends : list of str
+    isas : list of str, or None
+        None is the best.
+    """
+
+    threads: list
+    prompt_tokens: list
+    n_generated: int
+    batch_sizes: list
+    layouts: list
+    backends: list
+    isas: list | None
+
+    def combinations(self):
+        """Keywords of the configuration, and of the model, for each."""
+        isas = self.isas or [None]
+        for layout, backend, isa, n_threads in product(
+            self.layouts, self.backends, isas, self.threads
+        ):
+            yield {"layout": layout, "backend": backend, "isa": isa} | {
+                "n_threads": n_threads
+            }
+
+    def count(self, prompts):
+        """How often the benchmark calls `advance`."""
+        each = 1 + len(self.prompt_tokens) + len(self.batch_sizes) + bool(prompts)
+        return each * sum(1 for _ in self.combinations())
+
+
+def run_language_benchmark(path, settings, prompts, iterations, warmup, advance):
+    """Measure a model in a GGUF file.
+
+    Parameters
+    ----------
+    path : str
+    settings : Settings
+    prompts : list of list of int
+        Besides those of random tokens.
+    iterations, warmup : int
+    advance : callable
 
     Returns
     -------
     rows : list of dict
-        What (``"load"``, ``"prompt"``, ``"generate"``), its size, and tokens per
-        second of the fastest iteration.
+        What (``"load"``, ``"prompt"``, ``"prompts"``, ``"generate"``), its size, and
+        tokens per second of the fastest iteration.
     """
     rows = []
-    for layout in layouts:
-        for isa in isas:
-            for n_threads in threads:
-                with config_context(n_threads=n_threads, isa=isa):
-                    start = perf_counter()
-                    model = Model.from_gguf(path, layout=layout, strategy="preload")
-                    seconds = perf_counter() - start
-                    base = {"layout": layout, "isa": isa, "n_threads": n_threads}
-                    rows.append(
-                        base
-                        | {"what": "load", "n_tokens": 0, "batch_size": 1}
-                        | {"seconds": seconds, "bytes": model.nbytes}
-                    )
-                    advance(1)
-                    rows += [
-                        base | row
-                        for row in _measure(
-                            model,
-                            prompt_tokens,
-                            n_generated,
-                            batch_sizes,
-                            iterations,
-                            warmup,
-                            advance,
-                        )
-                    ]
+    for base in settings.combinations():
+        context = {name: base[name] for name in ("backend", "isa", "n_threads")}
+        with config_context(**context):
+            start = perf_counter()
+            model = Model.from_gguf(path, layout=base["layout"], strategy="preload")
+            seconds = perf_counter() - start
+            rows.append(
+                base
+                | {"what": "load", "n_tokens": 0, "batch_size": 1}
+                | {"seconds": seconds, "bytes": model.nbytes}
+            )
+            advance(1)
+            for row in _measure(model, settings, prompts, iterations, warmup):
+                rows.append(base | row)
+                advance(1)
     return rows
 
 
-def count_measurements(threads, prompt_tokens, batch_sizes, layouts, isas):
-    """How often `advance` is called."""
-    each = 1 + len(prompt_tokens) + len(batch_sizes)
-    return len(threads) * len(layouts) * len(isas) * each
-
-
-def _measure(
-    model, prompt_tokens, n_generated, batch_sizes, iterations, warmup, advance
-):
+def _measure(model, settings, prompts, iterations, warmup):
     rng = np.random.default_rng(0)
-    n_ctx = max([*prompt_tokens, n_generated + 1])
+    n_generated, n_vocab = settings.n_generated, model.config.n_vocab
+    n_ctx = max([*settings.prompt_tokens, n_generated + 1, *map(len, prompts)])
     if n_ctx > model.config.n_ctx:
         raise ValueError(
             f"{n_ctx} tokens are more than the context of the model, "
             f"{model.config.n_ctx}"
         )
-    cache = model.new_cache(max(batch_sizes), n_ctx=n_ctx)
-    for n in prompt_tokens:
-        tokens = rng.integers(0, model.config.n_vocab, n)
+    cache = model.new_cache(max(settings.batch_sizes), n_ctx=n_ctx)
+    for n in settings.prompt_tokens:
+        tokens = rng.integers(0, n_vocab, n)
         seconds = _shortest(
             lambda tokens=tokens: _prompt(model, cache, tokens), iterations, warmup
         )
         yield _row("prompt", n, 1, seconds)
-        advance(1)
-    for size in batch_sizes:
-        tokens = rng.integers(0, model.config.n_vocab, (n_generated, size))
+    if prompts:
+        seconds = _shortest(
+            lambda: sum(_prompt(model, cache, tokens) for tokens in prompts),
+            iterations,
+            warmup,
+        )
+        yield _row("prompts", sum(map(len, prompts)), 1, seconds)
+    for size in settings.batch_sizes:
+        tokens = rng.integers(0, n_vocab, (n_generated, size))
         seconds = _shortest(
             lambda tokens=tokens: _generate(model, cache, tokens), iterations, warmup
         )
         yield _row("generate", n_generated, size, seconds)
-        advance(1)
 
 
 def _row(what, n_tokens, batch_size, seconds):

@@ -12,7 +12,7 @@ NUMPY_PRODUCT = "np.matmul(X, W.T), float32"
 ACTIVATIONS = ("int8", "float32")
 
 
-def run_products_benchmark(shape, n_rows, repeat, isas, threads):
+def run_products_benchmark(shape, n_rows, rounds, isas, threads):
     """Measure ``X @ A.T`` for a packed matrix A and rows of X.
 
     Parameters
@@ -21,7 +21,7 @@ def run_products_benchmark(shape, n_rows, repeat, isas, threads):
         Shape of A.
     n_rows : int
         Rows of X.
-    repeat : int
+    rounds : Rounds
         Number of rounds.
     isas : sequence of str
         Instruction sets of the ``cpu`` backend; ``"numpy"`` is the ``numpy``
@@ -68,7 +68,7 @@ def run_products_benchmark(shape, n_rows, repeat, isas, threads):
                 else:
                     task, note = None, f"{isa} is not available here"
                 add(f"multiply {activations}", isa, n_threads, task, note)
-    measure_in_turns(rows, tasks, repeat)
+    measure_in_turns(rows, tasks, rounds)
     base = {r["n_threads"]: r["seconds"] for r in rows if r["isa"] is None}
     operations = 2 * W.size * n_rows
     for row in rows:

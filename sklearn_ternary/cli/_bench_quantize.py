@@ -13,14 +13,14 @@ MEMCPY = "np.copyto(y, x)"
 GGUF = "gguf.quants.quantize(x, TQ2_0)"
 
 
-def run_quantize_benchmark(size, repeat, isas, threads, peers=True, device="cpu"):
+def run_quantize_benchmark(size, rounds, isas, threads, peers=True, device="cpu"):
     """Measure the operations on `size` float32 values from a normal distribution.
 
     Parameters
     ----------
     size : int
         Number of values; whole multiples of 256 suit every peer.
-    repeat : int
+    rounds : Rounds
         Number of rounds.
     isas : sequence of str
         Instruction sets of the ``cpu`` backend; ``"numpy"`` is the ``numpy``
@@ -72,7 +72,7 @@ def run_quantize_benchmark(size, repeat, isas, threads, peers=True, device="cpu"
                 add(operation, isa, n_threads, function, None, note)
     for operation, label, function, note in cuda_tasks(x) if device == "cuda" else ():
         add(operation, label, 1, function, None, note)
-    measure_in_turns(rows, tasks, repeat)
+    measure_in_turns(rows, tasks, rounds)
     base = {row["operation"]: row["seconds"] for row in rows[:2]}
     for row in rows:
         seconds = row["seconds"]

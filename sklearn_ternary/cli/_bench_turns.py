@@ -6,6 +6,7 @@ shortest.
 """
 
 import time
+from typing import NamedTuple
 
 
 def available_isas():
@@ -17,17 +18,31 @@ def available_isas():
     return list(supported_isas())
 
 
-def measure_in_turns(rows, tasks, repeat):
+class Rounds(NamedTuple):
+    """How often everything is done: rounds that count, and rounds before those."""
+
+    iterations: int
+    warmup: int = 1
+
+
+def measure_in_turns(rows, tasks, rounds):
     """Put the shortest time of each task into its row, as ``seconds``.
 
     Tasks that are None cannot run; their rows keep None.
+
+    Parameters
+    ----------
+    rows : list of dict
+    tasks : list of callable or None
+    rounds : Rounds
     """
     running = [
         (row, task) for row, task in zip(rows, tasks, strict=True) if task is not None
     ]
-    for _, task in running:
-        task()
-    for _ in range(repeat):
+    for _ in range(rounds.warmup):
+        for _, task in running:
+            task()
+    for _ in range(rounds.iterations):
         for row, task in running:
             start = time.perf_counter()
             task()

@@ -1,12 +1,8 @@
 """``bench``: how fast are the operations on this machine."""
 
-import json
-import os
-
 import click
 
-from sklearn_ternary._config import ISA_NAMES, get_config
-from sklearn_ternary._show_versions import collect_versions
+from sklearn_ternary._config import get_config
 from sklearn_ternary.cli._bench_products import NUMPY_PRODUCT, run_products_benchmark
 from sklearn_ternary.cli._bench_quantize import (
     GGUF,
@@ -14,7 +10,7 @@ from sklearn_ternary.cli._bench_quantize import (
     NUMPY_EXPRESSION,
     run_quantize_benchmark,
 )
-from sklearn_ternary.cli._bench_turns import available_isas
+from sklearn_ternary.cli._bench_turns import Rounds, available_isas
 from sklearn_ternary.cli._console import (
     console,
     json_option,
@@ -24,10 +20,18 @@ from sklearn_ternary.cli._console import (
     seconds_text,
     table,
 )
-from sklearn_ternary.cli._options import ListOf
-from sklearn_ternary.persistence import atomic_file
+from sklearn_ternary.cli._options import (
+    ListOf,
+    compare_option,
+    isa_option,
+    one_of,
+    report_option,
+    rounds_options,
+    threads_option,
+)
+from sklearn_ternary.cli._reports import compared, print_comparison, write_report
 
-SCHEMA = "sklearn-ternary-bench/1"
+SCHEMA = "sklearn-ternary-bench/2"
 MAX_SIZE = 1 << 31
 WHAT = ("quantize", "multiply")
 
@@ -40,7 +44,7 @@ def _shape(text):
 @click.command()
 @click.option(
     "--what",
-    type=ListOf("what", str, WHAT.__contains__, f"one of {', '.join(WHAT)}"),
+    type=one_of("what", WHAT),
     default=",".join(WHAT),
     show_default=True,
     help="What is measured.",
@@ -76,33 +80,9 @@ def _shape(text):
     show_default=True,
     help="Numbers of rows of X.",
 )
-@click.option(
-    "--repeat",
-    type=click.IntRange(1, 10_000),
-    default=7,
-    show_default=True,
-    help="Rounds; the shortest time counts.",
-)
-@click.option(
-    "--isa",
-    "isas",
-    type=ListOf(
-        "levels",
-        str,
-        lambda name: name in (*ISA_NAMES, "numpy"),
-        f"one of {', '.join(ISA_NAMES)}, numpy",
-    ),
-    help="Instruction sets of the kernels, or numpy.  [default: the best, and numpy]",
-)
-@click.option(
-    "--threads",
-    type=ListOf(
-        "threads", int, lambda n: 1 <= n <= 1024, "a number of threads from 1 to 1024"
-    ),
-    default="1",
-    show_default=True,
-    help="Numbers of threads.",
-)
+@rounds_options(iterations=7)
+@isa_option("numpy", default="the best, and numpy")
+@threads_option()
 @click.option(
     "--device",
     type=click.Choice(["cpu", "cuda"]),
@@ -115,10 +95,23 @@ def _shape(text):
     default=True,
     help="Whether gguf-py is measured, if it is there.",
 )
-@click.option("-o", "--output", metavar="FILE", help="Write the results as JSON.")
+@report_option
+@compare_option
 @json_option
 def bench(
-    what, sizes, shapes, rows, repeat, isas, threads, device, peers, output, as_json
+    what,
+    sizes,
+    shapes,
+    rows,
+    iterations,
+    warmup,
+    isas,
+    threads,
+    device,
+    peers,
+    output,
+    compare,
+    as_json,
 ):
     """Measure quantize, pack, unpack and multiply on this machine.
 
@@ -126,26 +119,36 @@ def bench(
     the rounds; "vs NumPy" is how many times faster than the expression below, "vs
     memcpy" how many times as long as copying the input.
     """
+    if compare:
+        if output:
+            raise click.UsageError("--compare goes without --output")
+        found = compared(*compare, SCHEMA, _all_rows, _KEYS)
+        if as_json:
+            print_json(found)
+        else:
+            columns = ["operation", "values", "ISA", "threads>"]
+            print_comparison(found, columns, _cells)
+        return
     get_config()  # says what is wrong with the environment, if so
-    if output is not None and os.path.isdir(output):
-        raise click.UsageError(f"{output} is a folder")
     if isas is None:
         isas = [*available_isas()[:1], "numpy"]
     sizes = sizes if "quantize" in what else []
     products = [(s, n) for s in shapes for n in rows] if "multiply" in what else []
+    rounds = Rounds(iterations, warmup)
     results, multiplied = [], []
     with progress("measuring", len(sizes) + len(products)) as advance:
         for size in sizes:
             results += run_quantize_benchmark(
-                size, repeat, isas, threads, peers, device
+                size, rounds, isas, threads, peers, device
             )
             advance(1)
         for shape, n in products:
-            multiplied += run_products_benchmark(shape, n, repeat, isas, threads)
+            multiplied += run_products_benchmark(shape, n, rounds, isas, threads)
             advance(1)
     report = {
         "schema": SCHEMA,
-        "repeat": repeat,
+        "iterations": iterations,
+        "warmup": warmup,
         "baselines": {
             "numpy": NUMPY_EXPRESSION,
             "memcpy": MEMCPY,
@@ -154,11 +157,8 @@ def bench(
         },
         "results": results,
         "products": multiplied,
-        **collect_versions(),
     }
-    if output is not None:
-        with atomic_file(output) as file:
-            file.write((json.dumps(report, indent=2) + "\n").encode())
+    report = write_report(output, report)
     if as_json:
         print_json(report)
         return
@@ -166,6 +166,22 @@ def bench(
         _print(results)
     if multiplied:
         _print_products(multiplied)
+
+
+_KEYS = ("operation", "values", "isa", "n_threads")
+
+
+def _all_rows(report):
+    """Rows of a report, with the values of each as one text."""
+    for row in report["results"]:
+        yield row | {"values": f"{row['size']:,}"}
+    for row in report["products"]:
+        rows, columns = row["shape"]
+        yield row | {"values": f"{row['n_rows']} x {columns} x {rows}"}
+
+
+def _cells(row):
+    return row["operation"], row["values"], row["isa"] or "", str(row["n_threads"])
 
 
 def _print(results):

@@ -1,5 +1,6 @@
 """``generate``: a language model's answer to a prompt, as it is written."""
 
+import contextlib
 import sys
 import time
 
@@ -7,6 +8,7 @@ import click
 
 from sklearn_ternary._config import config_context
 from sklearn_ternary.cli._console import json_option, plain, print_json
+from sklearn_ternary.cli._options import no_folder
 
 _MAX_PROMPT_BYTES = 1 << 20
 
@@ -72,6 +74,13 @@ _MAX_PROMPT_BYTES = 1 << 20
     metavar="GGUF",
     help="Smaller model that guesses tokens, or ngram: earlier places in the text.",
 )
+@click.option(
+    "--profile",
+    metavar="FILE",
+    envvar="SKLEARN_TERNARY_PROFILE",
+    callback=no_folder,
+    help="Write what the steps of the layers take, as the command profile does.",
+)
 @json_option
 def generate(
     model,
@@ -87,6 +96,7 @@ def generate(
     activation,
     i2_s_order,
     draft,
+    profile,
     as_json,
     **sampling,
 ):
@@ -117,7 +127,7 @@ def generate(
 
     config = GenerationConfig(max_new_tokens=max_tokens, random_state=seed, **sampling)
     options = {} if threads is None else {"n_threads": threads}
-    with config_context(**options):
+    with config_context(**options), contextlib.ExitStack() as meanwhile:
         start = time.perf_counter()
         lm = TernaryLM.from_gguf(
             model,
@@ -129,6 +139,8 @@ def generate(
             max_batch_size=1,
         )
         load_seconds = time.perf_counter() - start
+        if profile is not None:
+            meanwhile.enter_context(_profiled(lm.model, profile))
         messages = []
         if system is not None:
             messages.append({"role": "system", "content": system})
@@ -150,6 +162,18 @@ def generate(
             if not as_json:
                 click.echo(_shown(done.text))
         _report(model, done, load_seconds, seconds, as_json)
+
+
+@contextlib.contextmanager
+def _profiled(model, path):
+    """Write the steps of what is computed meanwhile, to its end or an interrupt."""
+    from sklearn_ternary.cli._trace import traced, write_trace
+
+    if model.backend != "cpu":
+        raise click.UsageError(f"backend {model.backend!r} measures no steps")
+    with traced(model) as trace:
+        yield
+    write_trace(path, {"generate": trace})
 
 
 def _stdin():

@@ -1,8 +1,5 @@
 """``profile``: where a language model spends its time."""
 
-import json
-import os
-
 import click
 import numpy as np
 
@@ -14,7 +11,7 @@ from sklearn_ternary.cli._console import (
     seconds_text,
     table,
 )
-from sklearn_ternary.persistence import atomic_file
+from sklearn_ternary.cli._options import generated_option, no_folder
 
 _EXPLAINED = {
     "norm": "norms, gates, rounding of activations",
@@ -37,20 +34,15 @@ _EXPLAINED = {
     show_default=True,
     help="Length of the prompt.",
 )
-@click.option(
-    "--gen",
-    "n_generated",
-    type=click.IntRange(1, 1 << 20),
-    default=8,
-    show_default=True,
-    help="Tokens to generate.",
-)
+@generated_option(8)
 @click.option("--threads", type=click.IntRange(1, 1024), help="Number of threads.")
 @click.option(
     "-o",
     "--output",
     metavar="FILE",
-    help="Write all steps as a trace, for chrome://tracing or ui.perfetto.dev.",
+    callback=no_folder,
+    help="Write all steps: a flame graph as .svg, or else a trace as JSON, for "
+    "chrome://tracing or ui.perfetto.dev.",
 )
 @json_option
 def profile(model, prompt_tokens, n_generated, threads, output, as_json):
@@ -59,12 +51,10 @@ def profile(model, prompt_tokens, n_generated, threads, output, as_json):
     Tokens are random, and sampling is left out. Times are those of the first thread
     and end when all threads have come to the end of a step.
     """
-    from sklearn_ternary._cpu.language import STEPS
+    from sklearn_ternary.cli._trace import seconds_of_steps, write_trace
     from sklearn_ternary.language import Model
 
     get_config()  # says what is wrong with the environment, if so
-    if output is not None and os.path.isdir(output):
-        raise click.UsageError(f"{output} is a folder")
     loaded = Model.from_gguf(model, strategy="preload")
     if loaded.backend != "cpu":
         raise click.UsageError(f"backend {loaded.backend!r} measures no steps")
@@ -74,35 +64,10 @@ def profile(model, prompt_tokens, n_generated, threads, output, as_json):
             f"model, {loaded.config.n_ctx}"
         )
     traces = _traces(loaded, prompt_tokens, n_generated, threads)
-    events = [
-        {
-            "name": STEPS[step],
-            "cat": phase,
-            "ph": "X",
-            "ts": start / 1e3,
-            "dur": (end - start) / 1e3,
-            "pid": 0,
-            "tid": 0,
-            "args": {"layer": layer},
-        }
-        for phase, trace in traces.items()
-        for step, layer, start, end in trace
-    ]
     if output is not None:
-        trace = {"traceEvents": events, "displayTimeUnit": "ms"}
-        with atomic_file(output) as file:
-            file.write(json.dumps(trace).encode())
+        write_trace(output, traces)
     counts = {"prompt": prompt_tokens, "generate": n_generated}
-    seconds = {
-        phase: {
-            name: sum(
-                e["dur"] for e in events if e["cat"] == phase and e["name"] == name
-            )
-            / 1e6
-            for name in STEPS
-        }
-        for phase in traces
-    }
+    seconds = {phase: seconds_of_steps(trace) for phase, trace in traces.items()}
     if as_json:
         print_json({"n_tokens": counts, "seconds": seconds})
     else:

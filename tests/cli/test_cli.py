@@ -28,6 +28,7 @@ from sklearn_ternary._crossovers import OPERATIONS
 from sklearn_ternary._reference.sums import ordered_sum
 from sklearn_ternary.cli import _bench_quantize, _bench_turns, _streaming, main
 from sklearn_ternary.cli import doctor as doctor_command
+from sklearn_ternary.cli._bench_turns import Rounds
 from sklearn_ternary.persistence import _atomic, read_container, write_container
 
 COMMANDS = [
@@ -464,7 +465,7 @@ ERRORS = {
     "bench rows": (["bench", "--rows", "0"], "'0' is not"),
     "bench isa": (["bench", "--isa", "sse"], "'sse' is not"),
     "bench threads": (["bench", "--threads", "1,-1"], "'-1' is not"),
-    "bench repeat": (["bench", "--repeat", "0"], "repeat"),
+    "bench iterations": (["bench", "--iterations", "0"], "iterations"),
     "epochs": (["demo", "--epochs", "0"], "epochs"),
 }  # fmt: skip
 
@@ -693,7 +694,7 @@ def test_names_cannot_command_the_terminal(folder):
             "4096",
             "--shapes",
             "64x64",
-            "--repeat",
+            "--iterations",
             "1",
             "--isa",
             "numpy,generic",
@@ -818,7 +819,7 @@ def test_doctor_warns_of_two_runtimes(monkeypatch):
 
 def test_bench_rows():
     levels = ["numpy", *_bench_turns.available_isas()[:1]]
-    rows = _bench_quantize.run_quantize_benchmark(1024, 2, levels, [1, 2])
+    rows = _bench_quantize.run_quantize_benchmark(1024, Rounds(2), levels, [1, 2])
     operations = ["quantize absmean", "quantize mse", "pack", "unpack"]
     # The numpy backend has one thread, the kernels have two numbers of them.
     expected = ["memcpy", "numpy", "gguf-py", *operations * (2 * len(levels) - 1)]
@@ -836,7 +837,9 @@ def test_bench_rows():
 
 def test_bench_without_peers_and_with_missing_levels(monkeypatch):
     monkeypatch.setattr(_bench_quantize, "available_isas", list)
-    rows = _bench_quantize.run_quantize_benchmark(100, 1, ["avx2"], [1], peers=False)
+    rows = _bench_quantize.run_quantize_benchmark(
+        100, Rounds(1), ["avx2"], [1], peers=False
+    )
     assert [r["operation"] for r in rows[:2]] == ["memcpy", "numpy"]
     assert len(rows) == 6
     for row in rows[2:]:
@@ -854,7 +857,7 @@ def test_bench_baseline_is_what_it_says():
 
 def test_bench_products(folder):
     args = ["bench", "--what", "multiply", "--shapes", "33x70,8x8", "--rows", "1,9"]
-    output = invoke(*args, "--threads", "1,2", "--repeat", 1, "--json").output
+    output = invoke(*args, "--threads", "1,2", "--iterations", 1, "--json").output
     report = json.loads(output)
     assert report["results"] == []
     rows = report["products"]
@@ -868,21 +871,39 @@ def test_bench_products(folder):
             operations / row["seconds"]
         )
     assert {r["n_threads"] for r in rows if r["operation"] == "numpy"} == {1, 2}
-    text = invoke(*args, "--repeat", 1, "--isa", "numpy").output
+    text = invoke(*args, "--iterations", 1, "--isa", "numpy").output
     assert "33 x 70" in text and "multiply int8" in text
 
 
 def test_bench_writes_json(folder):
-    args = ["bench", "--what", "quantize", "--sizes", "256,512", "--repeat", 1]
+    args = ["bench", "--what", "quantize", "--sizes", "256,512", "--iterations", 1]
     args += ["--isa", "numpy"]
     output = invoke(*args, "-o", "bench.json").output
     assert "np.clip(np.rint(x/np.abs(x).mean()), -1, 1)" in output
     with open("bench.json") as file:
         report = json.load(file)
-    assert report["schema"] == "sklearn-ternary-bench/1"
+    assert report["schema"] == "sklearn-ternary-bench/2"
     assert {row["size"] for row in report["results"]} == {256, 512}
     assert report["baselines"]["numpy"] == _bench_quantize.NUMPY_EXPRESSION
     assert json.loads(invoke(*args, "--json").output)["schema"] == report["schema"]
+
+
+def test_bench_compares_reports(folder):
+    args = ["bench", "--sizes", "256", "--shapes", "8x8", "--rows", "1"]
+    invoke(*args, "--iterations", 1, "--warmup", 0, "--isa", "numpy", "-o", "a.json")
+    with open("a.json") as file:
+        report = json.load(file)
+    assert (report["iterations"], report["warmup"]) == (1, 0)
+    measured = report["results"] + report["products"]
+    for row in measured:
+        row["seconds"] = row["seconds"] and row["seconds"] / 2
+    with open("b.json", "w") as file:
+        json.dump(report, file)
+    rows = json.loads(invoke("bench", "--compare", "a.json", "b.json", "--json").output)
+    assert len(rows) == sum(row["seconds"] is not None for row in measured)
+    assert all(row["speedup"] == 2 for row in rows)
+    text = invoke("bench", "--compare", "a.json", "b.json").output
+    assert "8 x 8" in text and "2.00x" in text
 
 
 # -- demo --------------------------------------------------------------------
