@@ -128,6 +128,10 @@ class ConstrainedTrainer(CallbackSupportMixin, BaseEstimator):
             default="hypergradient"
         What multiplies the base schedule: nothing, the scalar hypergradient rule, or
         that plus an :class:`~neural_network.AuxiliaryStepPredictor`.
+    controller_until : "auto" or float, default="auto"
+        Share of the steps after which the controller keeps its multipliers, since it
+        is greedy and would shrink steps too early. ``"auto"`` is 0.15, but 200 steps
+        at least; with 1.0 it goes on to the end.
     freeze_threshold : float or None, default=None
         Late in training, weights whose codes change more often than this share of
         the times they are looked at stay where they are.
@@ -280,6 +284,10 @@ class ConstrainedTrainer(CallbackSupportMixin, BaseEstimator):
         "trust_radius": [Interval(Real, 0, None, closed="neither")],
         "ratio_test_every": [Interval(Integral, 1, None, closed="left"), None],
         "step_controller": [StrOptions({"schedule", "hypergradient", "auxiliary"})],
+        "controller_until": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, 1, closed="both"),
+        ],
         "freeze_threshold": [Interval(Real, 0, 1, closed="both"), None],
         "freeze_from": [Interval(Real, 0, 1, closed="both")],
         "batch_size": [
@@ -336,6 +344,7 @@ class ConstrainedTrainer(CallbackSupportMixin, BaseEstimator):
         trust_radius=0.05,
         ratio_test_every=None,
         step_controller="hypergradient",
+        controller_until="auto",
         freeze_threshold=None,
         freeze_from=0.7,
         batch_size="auto",
@@ -382,6 +391,7 @@ class ConstrainedTrainer(CallbackSupportMixin, BaseEstimator):
         self.trust_radius = trust_radius
         self.ratio_test_every = ratio_test_every
         self.step_controller = step_controller
+        self.controller_until = controller_until
         self.freeze_threshold = freeze_threshold
         self.freeze_from = freeze_from
         self.batch_size = batch_size

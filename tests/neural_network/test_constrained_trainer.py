@@ -74,6 +74,31 @@ def test_a_far_too_small_learning_rate_is_made_up_for(lr):
     assert model.score(X_test, y_test) > plain.score(X_test, y_test)
 
 
+def test_the_controller_keeps_what_it_found():
+    """Multipliers follow the rule up to a step, and stay what they are from there."""
+    X, y = few_digits()
+    options = {
+        "learning_rate": "constant",
+        "learning_rate_init": 1e-3,
+        "warmup_fraction": 0.0,
+        "n_iter_no_change": np.inf,
+    }
+    plain = trainer(**options, step_controller="schedule").fit(X, y)
+    assert same(trainer(**options, controller_until=0.0).fit(X, y), plain)
+    whole = trainer(**options, controller_until=1.0).fit(X, y)
+    assert same(trainer(**options).fit(X, y), whole)  # fewer than 200 steps
+    half = trainer(**options, controller_until=0.5).fit(X, y)
+    n = len(half.history_["loss"])
+    kept = (n + 1) // 2
+    U = np.log(half.history_["learning_rate"] / 1e-3)
+    increments = 0.03 * np.tanh(5 * half.history_["alignment"])
+    increments[kept:] = 0
+    assert np.allclose(U, np.cumsum(increments), rtol=0, atol=1e-5)
+    assert (U[kept:] == U[-1]).all()
+    ahead = whole.history_["learning_rate"]
+    assert np.array_equal(half.history_["learning_rate"][:kept], ahead[:kept])
+
+
 def test_packed_predictions_are_those_of_the_network_in_training():
     X, y = few_digits()
     for options in (
@@ -179,6 +204,7 @@ CHANGES = [
     {"trust_region": "global", "trust_radius": 0.01, "ratio_test_every": 1},
     {"step_controller": "schedule"},
     {"step_controller": "auxiliary"},
+    {"controller_until": 0.5},
     {"freeze_threshold": 0.0, "freeze_from": 0.0},
     {"freeze_threshold": 0.0, "freeze_from": 0.5},
     {"batch_size": 50},

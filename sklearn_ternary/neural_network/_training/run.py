@@ -20,6 +20,9 @@ from sklearn_ternary.neural_network._training.guard import Guard
 from sklearn_ternary.neural_network._training.history import History
 
 _RANDOM_WORDS = 624  # of the Mersenne Twister
+# controller_until="auto": this share of the steps, and so many at least.
+_LISTENING_SHARE = 0.15
+_LISTENING_STEPS = 200
 
 
 class Run:
@@ -89,6 +92,7 @@ class Run:
         )
         limit = math.log(max(1.0, rate_limit / learning_rate))
         self.controller.log_rate_limit = min(self.controller.log_rate_limit, limit)
+        self.controller_steps = self._controller_steps(options["controller_until"])
         self.signals = TrainingSignals()
         self.guard = Guard()
         self.flips = FlipTracker(network, options["freeze_threshold"])
@@ -183,7 +187,8 @@ class Run:
             loss, gradient_norm, alignment, math.sqrt(squares[4]), t, self.n_steps
         )
         self.n_descents += self.signals.fast_loss < before
-        self.controller.update(features, self.is_active)
+        if t < self.controller_steps:
+            self.controller.update(features, self.is_active)
 
         base = base_schedule(self.schedule, t, self.n_steps, self.warmup_steps)
         rate = self.learning_rate * base * self.controller.rate_multiplier
@@ -207,6 +212,14 @@ class Run:
         row = loss, rate, radius, step_norm, alignment, accepted, self.flips.rate
         self.history.add(row, X.shape[0])
         return loss
+
+    def _controller_steps(self, until):
+        """Steps before which the controller moves its multipliers."""
+        if self.n_steps == 0:
+            return math.inf
+        if until == "auto":
+            return max(_LISTENING_SHARE * self.n_steps, _LISTENING_STEPS)
+        return until * self.n_steps
 
     def _clipping(self, share):
         """What makes the gradient no longer than `max_grad_norm`."""
