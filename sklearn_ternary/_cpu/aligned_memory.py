@@ -1,5 +1,6 @@
 """Memory for weights: on lines of the cache, from huge pages."""
 
+import math
 import mmap
 
 import numpy as np
@@ -21,3 +22,12 @@ def allocate(n_bytes):
     memory = np.empty(n_bytes + 128, dtype=np.uint8)
     start = -memory.ctypes.data % 64
     return memory[start : start + max(n_bytes, 64)]
+
+
+def zeros(shape, dtype):
+    """Array of zeros in such memory."""
+    dtype = np.dtype(dtype)
+    n_bytes = math.prod(shape) * dtype.itemsize
+    memory = allocate(n_bytes)[:n_bytes]
+    memory[...] = 0
+    return memory.view(dtype).reshape(shape)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sklearn_ternary._cpu.aligned_memory import allocate
+from sklearn_ternary._cpu.aligned_memory import allocate, zeros
 from sklearn_ternary._cpu.product_levels import int8_level, vector_level
 from sklearn_ternary._kernels import _network
 from sklearn_ternary._kernels._cpu_features import ISA_LEVELS
@@ -42,6 +42,10 @@ class Program(ReferenceProgram):
         )
         self._is_compiled = False  # all that `outputs` does
         self._parts = []  # (first, end) of compiled steps, or a function to call
+
+    def buffer(self, *shape, dtype=None):
+        """An array of zeros that lives as long as the program."""
+        return zeros(shape, self.dtype if dtype is None else dtype)
 
     def form(self, n_rows, n_columns):
         """An array for `pack_weights` of codes of that shape."""

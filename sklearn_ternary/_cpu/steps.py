@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from sklearn_ternary._cpu import aligned_memory
 from sklearn_ternary._kernels import _steps
 from sklearn_ternary._kernels._cpu_features import ISA_LEVELS
 from sklearn_ternary._reference.steps import N_SUMS, PIECE
@@ -146,6 +147,11 @@ def _part_sums(x, bounds, squares, n_threads, isa):
     sums = np.empty(len(bounds) - 1)
     _steps.part_sums(x, bounds, squares, sums, ISA_LEVELS[isa], _threads(x, n_threads))
     return sums
+
+
+def zeros(n, dtype):
+    """An array for the other functions."""
+    return aligned_memory.zeros((n,), dtype)
 
 
 def apply_step(parameters, direction, bounds, factors, *, n_threads, isa):

@@ -16,7 +16,7 @@ class Segments:
     layout : tuple of ParameterSlice
     bounds : ndarray of shape (n_segments + 1,), int64
         Where tensors begin and end.
-    layers : list of ndarray
+    layers : list of list of int
         Indices of the tensors of each layer.
     row_bounds : ndarray of shape (n_rows + 1,), int64
         Where the rows of all tensors begin; a vector is one row.
@@ -28,8 +28,10 @@ class Segments:
         self.layout = tuple(layout)
         stops = [part.slice.stop for part in self.layout]
         self.bounds = np.array([0, *stops], dtype=np.int64)
-        numbers = np.array([part.layer for part in self.layout])
-        self.layers = [np.flatnonzero(numbers == layer) for layer in np.unique(numbers)]
+        layers = {}
+        for i, part in enumerate(self.layout):
+            layers.setdefault(part.layer, []).append(i)
+        self.layers = list(layers.values())
         lengths = [
             np.full(part.n_rows, part.size // part.n_rows) for part in self.layout
         ]

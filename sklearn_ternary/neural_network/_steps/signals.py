@@ -12,6 +12,7 @@ FEATURES = (
     "budget_used",
 )
 _LIMIT = 3.0
+_TINY = 1e-12
 
 
 class TrainingSignals:
@@ -47,19 +48,22 @@ class TrainingSignals:
         -------
         features : list of 6 float
         """
-        self.fast_loss = _average(self.fast_loss, loss, 0.9)
-        self.slow_loss = _average(self.slow_loss, loss, 0.98)
-        self.gradient_norm = _average(self.gradient_norm, gradient_norm, 0.95)
+        log, isnan = math.log, math.isnan
+        self.fast_loss = fast = _average(self.fast_loss, loss, 0.9)
+        self.slow_loss = slow = _average(self.slow_loss, loss, 0.98)
+        self.gradient_norm = usual = _average(self.gradient_norm, gradient_norm, 0.95)
         ratio = self.step_norm / parameter_norm if parameter_norm > 0 else 0.0
-        features = (
-            _log_ratio(self.fast_loss, self.slow_loss),
-            _log_ratio(gradient_norm, self.gradient_norm),
+        features = [
+            log(max(fast, _TINY) / max(slow, _TINY)),
+            log(max(gradient_norm, _TINY) / max(usual, _TINY)),
             alignment,
             self.trust,
             math.log10(ratio) / 3 + 1 if ratio > 0 else 0.0,
             2 * step / n_steps - 1 if n_steps else 0.0,
-        )
-        return [_clipped(value) for value in features]
+        ]
+        if max(features) > _LIMIT or min(features) < -_LIMIT or isnan(sum(features)):
+            features = [_clipped(value) for value in features]
+        return features
 
     def observe_ratio(self, rho):
         """Take in the result of a ratio test."""
@@ -78,10 +82,6 @@ class TrainingSignals:
 
 def _average(old, new, keep):
     return new if math.isnan(old) else keep * old + (1 - keep) * new
-
-
-def _log_ratio(a, b):
-    return math.log(max(a, 1e-12) / max(b, 1e-12))
 
 
 def _clipped(value):

@@ -2,8 +2,6 @@
 
 import math
 
-import numpy as np
-
 # No layer counts as shorter than this for its radius, or zeros would stay zeros.
 _LEAST_NORM = 1e-3
 # What the ratio test may do to the radius.
@@ -64,12 +62,13 @@ class TrustRegion:
         learning_rate : float
         multiplier : float
             Of the radius: schedule and controller.
-        sums : ndarray of shape (n_segments, 5)
-            From `find_direction`.
+        sums : list of 5 lists of float
+            From `find_direction`, transposed.
 
         Returns
         -------
-        factors : ndarray of shape (n_segments,), float64
+        factors : list of float
+            For each segment.
         step_norm : float
             ``||d||``.
         radius : float
@@ -78,24 +77,27 @@ class TrustRegion:
         is_active : bool
             Whether the radius shortened the step; for ``"layer"``, most layers.
         """
-        lengths = sums[:, 2]
-        if self.kind is None:
-            norm = learning_rate * math.sqrt(lengths.sum())
-            return np.full(len(sums), learning_rate), norm, math.inf, False
-        multiplier *= self.scale
+        lengths = sums[2]
+        if self.kind == "layer":
+            return self._bound_layers(learning_rate, multiplier * self.scale, sums)
+        norm, radius, is_active = math.sqrt(math.fsum(lengths)), math.inf, False
         if self.kind == "global":
-            radius = self.radius * self.first_norm * multiplier
-            norm = math.sqrt(lengths.sum())
-            factor, is_active = _shortened(learning_rate, norm, radius)
-            return np.full(len(sums), factor), factor * norm, radius, is_active
-        factors = np.empty(len(sums))
+            radius = self.radius * self.first_norm * multiplier * self.scale
+            learning_rate, is_active = _shortened(learning_rate, norm, radius)
+        factors = [learning_rate] * len(lengths)
+        return factors, learning_rate * norm, radius, is_active
+
+    def _bound_layers(self, learning_rate, multiplier, sums):
+        factors = [0.0] * len(sums[2])
         squares = squared_radius = n_active = 0
         for layer in self.segments.layers:
-            size = max(math.sqrt(sums[layer, 4].sum()), _LEAST_NORM)
-            radius = self.radius * size * multiplier
-            norm = math.sqrt(lengths[layer].sum())
-            factors[layer], is_active = _shortened(learning_rate, norm, radius)
-            squares += (factors[layer[0]] * norm) ** 2
+            size = math.sqrt(math.fsum([sums[4][i] for i in layer]))
+            norm = math.sqrt(math.fsum([sums[2][i] for i in layer]))
+            radius = self.radius * max(size, _LEAST_NORM) * multiplier
+            factor, is_active = _shortened(learning_rate, norm, radius)
+            for i in layer:
+                factors[i] = factor
+            squares += (factor * norm) ** 2
             squared_radius += radius**2
             n_active += is_active
         is_active = n_active > len(self.segments.layers) / 2

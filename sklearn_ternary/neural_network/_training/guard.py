@@ -30,9 +30,9 @@ class Guard:
         self.n_rollbacks = 0
         self.saved = None
 
-    def watch(self, loss, gradient_square):
+    def watch(self, loss, gradient_norm):
         """Whether training has failed at a step that has not been taken yet."""
-        if not (math.isfinite(loss) and math.isfinite(gradient_square)):
+        if not math.isfinite(loss + gradient_norm):
             return True
         if math.isnan(self.first):
             self.first = self.average = loss

@@ -1,6 +1,7 @@
 """The training loop: what happens at a step, and the state between two."""
 
 import math
+from operator import mul
 
 import numpy as np
 
@@ -102,7 +103,7 @@ class Run:
         self.epoch = self.position = 0
         self.loss_sum = self.weight_sum = 0.0
         self.order = np.zeros(0, dtype=np.int64)
-        self.factors = np.zeros(len(self.segments))
+        self.factors = [0.0] * len(self.segments)
         self.is_active = False
 
     def begin_epoch(self, n_samples):
@@ -170,8 +171,10 @@ class Run:
         sums = optimizer.find_direction(network.gradient, parameters, decay, scale)
         loss, sums = self.operations.read(loss, sums)
         loss = share * float(loss)
-        squares = sums.sum(axis=0)
-        if self.guard.watch(loss, squares[0]):
+        # A handful of numbers: arrays would take longer than the arithmetic.
+        sums = sums.T.tolist()
+        gradient_norm = math.sqrt(math.fsum(sums[0]))
+        if self.guard.watch(loss, gradient_norm):
             self._roll_back(loss)
             return loss
         if self.guard.is_due:
@@ -180,13 +183,14 @@ class Run:
         if self.flips.n_frozen:
             self._hold_frozen(sums)
 
-        gradient_norm = math.sqrt(squares[0])
+        signals = self.signals
         alignment = self._alignment(sums, gradient_norm)
-        before = self.signals.fast_loss
-        features = self.signals.observe(
-            loss, gradient_norm, alignment, math.sqrt(squares[4]), t, self.n_steps
+        before = signals.fast_loss
+        norm = math.sqrt(math.fsum(sums[4]))
+        features = signals.observe(
+            loss, gradient_norm, alignment, norm, t, self.n_steps
         )
-        self.n_descents += self.signals.fast_loss < before
+        self.n_descents += signals.fast_loss < before
         if t < self.controller_steps:
             self.controller.update(features, self.is_active)
 
@@ -204,7 +208,7 @@ class Run:
         else:
             self._move(self.factors)
         if accepted != 0:
-            self.signals.step_norm = step_norm
+            signals.step_norm = step_norm
         self.n_steps_done += 1
         if self.n_steps_done % EVERY == 0:
             late = t >= options["freeze_from"] * self.n_steps
@@ -242,7 +246,8 @@ class Run:
         length = gradient_norm * self.signals.step_norm
         if not length > 0:
             return 0.0
-        return max(-1.0, min(1.0, -float(self.factors @ sums[:, 1]) / length))
+        cosine = -_dot(self.factors, sums[1]) / length
+        return -1.0 if cosine < -1.0 else min(cosine, 1.0)
 
     def _move(self, factors):
         parameters = self.network.parameters
@@ -250,7 +255,7 @@ class Run:
             parameters,
             self.optimizer.direction,
             self.segments.bounds,
-            factors.astype(parameters.dtype),
+            np.array(factors, dtype=parameters.dtype),
         )
 
     def _tested_step(
@@ -265,7 +270,7 @@ class Run:
         self._move(self.factors)
         new_loss = share * network.loss(X, targets, weight)
         d = network.parameters - old
-        slope = float(self.factors @ sums[:, 3])
+        slope = _dot(self.factors, sums[3])
         curvature = self.optimizer.curvature(d)
         rho = reduction_ratio(loss, new_loss, slope, curvature, rate)
         accepted = self.trust.judge(rho, step_norm, radius, self.is_active)
@@ -280,7 +285,8 @@ class Run:
         """Take frozen parameters out of the direction."""
         direction = self.optimizer.direction
         direction[self.flips.frozen] = 0
-        sums[:, 2] = self.operations.square_sums(direction, self.segments.bounds)
+        squares = self.operations.square_sums(direction, self.segments.bounds)
+        sums[2] = squares.tolist()
 
     def _good_state(self):
         state = {f"optimizer.{k}": v for k, v in self.optimizer.state.items()}
@@ -335,7 +341,7 @@ class Run:
         state |= {
             "parameters": self.network.parameters,
             "order": self.order,
-            "factors": self.factors,
+            "factors": np.array(self.factors),
         }
         for part in self._PARTS:
             values = getattr(self, part).state
@@ -357,7 +363,7 @@ class Run:
         self._round_weights()
         self.network.flips()
         self.order = np.array(state["order"], dtype=np.int64)
-        self.factors = np.array(state["factors"], dtype=np.float64)
+        self.factors = np.array(state["factors"], dtype=np.float64).tolist()
         for part in self._PARTS:
             getattr(self, part).state = _below(f"{part}.", state)
         words = np.array(state["random.words"], dtype=np.uint32)
@@ -380,3 +386,7 @@ def _below(prefix, state):
         for name, value in state.items()
         if name.startswith(prefix)
     }
+
+
+def _dot(a, b):
+    return math.fsum(map(mul, a, b))
