@@ -30,6 +30,7 @@ class Config:
     strict: bool = False
     collect_metrics: bool = False
     working_memory: float = 1024
+    max_device_fraction: float = 0.8
 
 
 class _Unchanged:
@@ -67,6 +68,10 @@ def _is_memory(value):
     return (
         isinstance(value, Real) and not isinstance(value, bool) and 0 < value < math.inf
     )
+
+
+def _is_fraction(value):
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 < value <= 1
 
 
 def _identity(value):
@@ -139,6 +144,13 @@ _KEYS = {
         "SKLEARN_TERNARY_WORKING_MEMORY",
         "a finite number of MiB above 0",
         _is_memory,
+        _plain_number,
+        _number_from_text,
+    ),
+    "max_device_fraction": _Key(
+        "SKLEARN_TERNARY_MAX_DEVICE_FRACTION",
+        "a number above 0, at most 1",
+        _is_fraction,
         _plain_number,
         _number_from_text,
     ),
@@ -253,8 +265,8 @@ def get_config():
     Examples
     --------
     >>> from sklearn_ternary import get_config
-    >>> sorted(get_config())
-    ['backend', 'collect_metrics', 'isa', 'n_threads', 'strict', 'working_memory']
+    >>> get_config()["backend"]
+    'auto'
     """
     config = current_config()
     return {key: getattr(config, key) for key in _KEYS}
@@ -279,6 +291,7 @@ def set_config(
     strict=None,
     collect_metrics=None,
     working_memory=None,
+    max_device_fraction=None,
 ):
     """Change the configuration of this thread.
 
@@ -297,6 +310,7 @@ def set_config(
     strict : bool, default=None
     collect_metrics : bool, default=None
     working_memory : float, default=None
+    max_device_fraction : float, default=None
 
     Raises
     ------
@@ -324,6 +338,7 @@ def set_config(
         "strict": strict,
         "collect_metrics": collect_metrics,
         "working_memory": working_memory,
+        "max_device_fraction": max_device_fraction,
     }
     _thread.change(_with_changes(_thread.settings, arguments))
     in_main_thread = threading.current_thread() is threading.main_thread()
@@ -340,6 +355,7 @@ def config_context(
     strict=None,
     collect_metrics=None,
     working_memory=None,
+    max_device_fraction=None,
 ):
     """Change the configuration of this thread for the length of a ``with`` block.
 
@@ -373,6 +389,10 @@ def config_context(
     working_memory : float, default=None
         Temporary arrays aim to stay below this many MiB.
         Environment: ``SKLEARN_TERNARY_WORKING_MEMORY``.
+    max_device_fraction : float, default=None
+        Largest part of what is free of a device's memory that arrays of the host,
+        with what is computed of them, may take there. CuPy's own pool is not limited.
+        Environment: ``SKLEARN_TERNARY_MAX_DEVICE_FRACTION``.
 
     Yields
     ------
@@ -402,6 +422,7 @@ def config_context(
         "strict": strict,
         "collect_metrics": collect_metrics,
         "working_memory": working_memory,
+        "max_device_fraction": max_device_fraction,
     }
     before = _thread.settings
     _thread.change(_with_changes(before, arguments))

@@ -4,22 +4,17 @@ Shipped defaults, and the file in the user's cache folder that replaces them on
 the machine where `calibrate` wrote it.
 """
 
-import json
 import math
-import os
 import platform
-import stat
 import warnings
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 
 from sklearn_ternary import __version__
-from sklearn_ternary.persistence._atomic import atomic_file
+from sklearn_ternary._cache import cache_folder, check, read_json, write_json
 
-MAX_FILE_BYTES = 64 * 1024
 MAX_SIZE = 2**62  # larger sizes in a file are an error, "never" is null
 FORMAT = "sklearn-ternary calibration 1"
 
@@ -105,14 +100,6 @@ def cpu_model():
     return platform.processor() or platform.machine()
 
 
-def cache_folder():
-    """The cache folder. Raises RuntimeError if the user has no home."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification has relative paths ignored.
-    root = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
-    return root / "sklearn_ternary"
-
-
 def default_path():
     """Where the calibration of this machine and version is looked for."""
     model = sha256(cpu_model().encode()).hexdigest()[:12]
@@ -139,10 +126,7 @@ def write_crossovers(crossovers, path):
         "version": __version__,
         "crossovers": crossover_rows(crossovers),
     }
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with atomic_file(path) as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(json.dumps(content, indent=1).encode())
+    write_json(content, path)
 
 
 def forget():
@@ -187,62 +171,30 @@ def read_crossovers(path):
         If it is not a file of this machine and version, or malformed. The file
         is not trusted: at most 64 KiB are read, and every value is checked.
     """
-    content = _parse(_read_bytes(path))
-    _check(isinstance(content, dict) and content.keys() == _TOP_KEYS, "keys")
-    _check(content["format"] == FORMAT, "format")
+    content = read_json(path)
+    check(isinstance(content, dict) and content.keys() == _TOP_KEYS, "keys")
+    check(content["format"] == FORMAT, "format")
     for key, here in (("cpu", cpu_model()), ("version", __version__)):
         if content[key] != here:
             raise ValueError(f"{key} is {content[key]!r:.100}, not {here!r}")
-    _check(isinstance(content["crossovers"], list), "crossovers")
+    check(isinstance(content["crossovers"], list), "crossovers")
     table = {}
     for row in content["crossovers"]:
-        _check(isinstance(row, dict) and row.keys() == _ROW_KEYS, "crossovers: keys")
+        check(isinstance(row, dict) and row.keys() == _ROW_KEYS, "crossovers: keys")
         operation = row["operation"]
-        _check(isinstance(operation, str) and operation in OPERATIONS, "operation")
-        _check(row["dtype"] in OPERATIONS[operation], "dtype")
+        check(isinstance(operation, str) and operation in OPERATIONS, "operation")
+        check(row["dtype"] in OPERATIONS[operation], "dtype")
         key = (operation, np.dtype(row["dtype"]).char)
-        _check(key not in table, "crossovers: duplicate")
+        check(key not in table, "crossovers: duplicate")
         table[key] = Crossover(
             _size(row, "min_size_cpu"), _size(row, "min_size_threads")
         )
     return table
 
 
-def _check(condition, field):
-    if not condition:
-        raise ValueError(f"malformed: {field}")
-
-
 def _size(row, key):
     size = row[key]
     if size is None:
         return math.inf
-    _check(type(size) is int and 0 <= size <= MAX_SIZE, key)
+    check(type(size) is int and 0 <= size <= MAX_SIZE, key)
     return size
-
-
-def _read_bytes(path):
-    # A FIFO in its place must not block.
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(fd, "rb") as file:
-        _check(stat.S_ISREG(os.fstat(fd).st_mode), "not a regular file")
-        data = file.read(MAX_FILE_BYTES + 1)
-    _check(len(data) <= MAX_FILE_BYTES, f"more than {MAX_FILE_BYTES} bytes")
-    return data
-
-
-def _parse(data):
-    try:
-        return json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_constant=lambda name: _check(False, name),
-        )
-    except RecursionError:
-        raise ValueError("malformed: nested too deeply") from None
-
-
-def _unique(pairs):
-    row = dict(pairs)
-    _check(len(row) == len(pairs), "duplicate key")
-    return row

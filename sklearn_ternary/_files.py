@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 
+from sklearn_ternary._gpu.arrays import from_device, to_host
 from sklearn_ternary.persistence import load_tensors, save_tensors
 from sklearn_ternary.persistence._formats import file_kind
 from sklearn_ternary.persistence._parts import PLAIN
@@ -31,7 +32,7 @@ def save(obj, path, *, entropy_code=False):
     ----------
     obj : TernaryArray, ConstrainedTrainer or dict
         A packed array, a trained network, or a dict of names to packed arrays
-        and ndarrays of booleans, integers or floats.
+        and arrays of booleans, integers or floats, which a device may hold.
     path : str or path-like
     entropy_code : bool, default=False
         Store the codes of packed arrays in as few bits as their frequencies allow,
@@ -122,6 +123,7 @@ def _checked(name):
 def _parts(name, value, entropy_code):
     if isinstance(value, TernaryArray):
         return value._to_parts(entropy_code)
+    value = to_host(from_device(value))
     if isinstance(value, np.ndarray):
         return {PLAIN: value}, None
     raise ValueError(

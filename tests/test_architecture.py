@@ -13,6 +13,7 @@ PACKAGE = ROOT / "sklearn_ternary"
 FLOORS = {
     "_lazy": 0,
     "exceptions": 0,
+    "_cache": 0,
     "_config": 0,
     "_layouts": 0,
     "_sklearn_compat": 0,
@@ -25,6 +26,7 @@ FLOORS = {
     "_calibration": 3,
     "_crossovers": 1,
     "_dispatch": 3,
+    "_in_kind": 3,
     "_validation": 3,
     "_show_versions": 3,
     "cluster": 4,

@@ -27,6 +27,7 @@ from sklearn_ternary._gpu.arrays import (
     namespace,
     to_host,
 )
+from sklearn_ternary._gpu.device import Devices, numbers_of
 from sklearn_ternary._measurements import record
 from sklearn_ternary._reference.products import StoredMatrix
 from sklearn_ternary.exceptions import BackendFallbackWarning
@@ -117,7 +118,8 @@ def run(operation, size, dtype, args, config):
             if backend == "cpu":
                 options = _cpu_options(config, size, crossover)
             elif backend == "cuda":
-                options = {"device": _device(config)}
+                numbers = numbers_of(_device(config))
+                options = {"device": Devices(numbers, config.max_device_fraction)}
             if on_device and backend != "cuda":
                 function = _for_device_arrays(function)
             if config.collect_metrics:

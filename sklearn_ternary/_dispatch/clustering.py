@@ -39,7 +39,7 @@ def device_pieces(X, *, config):
     """The `Pieces` of rows that `goes_to_device` is true for."""
     from sklearn_ternary._gpu.lanes import Pieces
 
-    return Pieces(X, device_numbers(config))
+    return Pieces(X, device_numbers(config), config.max_device_fraction)
 
 
 def row_tiles(X, frame, *, config=None):

@@ -11,6 +11,7 @@ Importing this package does not import CuPy.
 
 from sklearn_ternary._gpu.blocks import label_distances
 from sklearn_ternary._gpu.device import require, synchronize
+from sklearn_ternary._gpu.expressions import affine_codes, affine_values
 from sklearn_ternary._gpu.lloyd import nearest_centers
 from sklearn_ternary._gpu.nonfinite import find_nonfinite
 from sklearn_ternary._gpu.pack import (
@@ -37,6 +38,8 @@ from sklearn_ternary._gpu.scales import (
 
 __all__ = [
     "absmean_pack",
+    "affine_codes",
+    "affine_values",
     "code_values",
     "column_abs_max",
     "column_abs_sum",

@@ -58,12 +58,12 @@ def to_host(x):
 
 def like(x, reference):
     """The array `x` where `reference` is: moved there if need be."""
-    if is_device_array(reference) == is_device_array(x):
-        return x
-    if is_device_array(x):
-        return x.get()
+    if not is_device_array(reference):
+        return to_host(x)
     with reference.device:
-        return namespace(reference).asarray(x)
+        if not is_device_array(x):
+            return namespace(reference).asarray(x)
+        return x if x.device == reference.device else x.copy()
 
 
 def take(x, rows):
@@ -87,21 +87,27 @@ def assign(array, values):
 
 
 def device_of(x):
-    """A context in which the device of `x` is the current one."""
+    """A context in which the device of an array, packed or not, is the current one."""
+    x = getattr(x, "packed", x)
     return x.device if is_device_array(x) else contextlib.nullcontext()
 
 
-def on_its_device(method):
-    """Make a method of an estimator work on the device of X, its first argument.
+def on_its_device(function):
+    """Make a function work on the device of the first argument that lies on one.
 
-    Arrays of other libraries that lie on a device become CuPy arrays.
+    Arrays of other libraries that lie on a device become CuPy arrays. An estimator
+    whose method it is lies nowhere, whatever its attributes do.
     """
 
-    @functools.wraps(method)
-    def there(self, X, *args, **options):
-        X = from_device(X)
-        with device_of(X):
-            return method(self, X, *args, **options)
+    @functools.wraps(function)
+    def there(*args, **options):
+        args = [from_device(value) for value in args]
+        options = {key: from_device(value) for key, value in options.items()}
+        for value in (*args, *options.values()):
+            if is_device_array(getattr(value, "packed", value)):
+                with device_of(value):
+                    return function(*args, **options)
+        return function(*args, **options)
 
     return there
 

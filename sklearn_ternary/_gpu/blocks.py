@@ -81,7 +81,7 @@ class Block:
             args = self.lane.put(centers), self.lane.put(labels)
             return label_distances(self.X, *args)
 
-    def distances(self, centers):
+    def distances(self, centers, squared=False):
         """Distances to all centres, found in float64."""
         with self.lane.active() as cupy:
             origin = self._frame.shift / self._frame.scale
@@ -93,7 +93,8 @@ class Block:
                 rows = slice(first, first + step)
                 X = self.X[rows].astype(np.float64) - origin
                 squares = (X * X).sum(axis=1)[:, None] + norms - 2 * (X @ centers.T)
-                found[rows] = cupy.sqrt(cupy.maximum(squares, 0))
+                squares = cupy.maximum(squares, 0)
+                found[rows] = squares if squared else cupy.sqrt(squares)
             return found
 
     def extremes(self):
@@ -153,13 +154,15 @@ class FixedSums:
         Of all blocks together.
     extremes : ndarray of shape (d,), float64
         Largest magnitude of each column, of all rows.
-    largest_weight : float
+    largest_weight : float or None
+        None if rows count 1 each.
     """
 
     def __init__(self, lane, n_clusters, n_rows, extremes, largest_weight):
         self.lane = lane
         bits = min(_MOST_BITS, _SUM_BITS - int(n_rows).bit_length())
-        self.unit = np.ldexp(1.0, -int(np.frexp(largest_weight)[1]))
+        exponent = 0 if largest_weight is None else int(np.frexp(largest_weight)[1])
+        self.unit = np.ldexp(1.0, -exponent)
         self.one = np.float64(2.0**bits)
         exponents = np.where(extremes > 0, bits - np.frexp(extremes)[1], 0)
         with lane.active() as cupy:

@@ -10,7 +10,7 @@ import hashlib
 import tempfile
 from pathlib import Path
 
-from sklearn_ternary._crossovers import cache_folder
+from sklearn_ternary._cache import cache_folder
 from sklearn_ternary.persistence import atomic_file
 
 

@@ -69,9 +69,31 @@ def _no_device(cupy):
         )
 
 
+class Devices(NamedTuple):
+    """Devices that arrays of the host go to.
+
+    Parameters
+    ----------
+    numbers : tuple of int or (None,)
+        None is the current device.
+    fraction : float
+        Largest part of what is free of their memory that may be taken.
+    """
+
+    numbers: tuple = (None,)
+    fraction: float = 0.8
+
+
+def devices_of(device):
+    """The `Devices` that `device` stands for: such, a number, several, or None."""
+    if isinstance(device, Devices):
+        return device
+    return Devices(device if isinstance(device, tuple) else (device,))
+
+
 def numbers_of(device):
-    """Numbers of the devices that `device` stands for: a number, several, or None."""
-    return device if isinstance(device, tuple) else (device,)
+    """Numbers of the devices that `device` stands for."""
+    return devices_of(device).numbers
 
 
 def require(device=None):

@@ -7,6 +7,7 @@ import numpy as np
 
 from sklearn_ternary._gpu.compiler import compiled_module
 from sklearn_ternary._gpu.device import current_info, info
+from sklearn_ternary._gpu.grids import blocks_per_multiprocessor
 
 _FOLDER = Path(__file__).parent
 # What stands before the text of each file.
@@ -34,7 +35,6 @@ OPTIONS = ("-std=c++17", "--fmad=false", "--ftz=false")
 # What kernels get for None: some versions of CuPy make -1 of that.
 _NULL = np.uintp(0)
 SHARED_BY_DEFAULT = 48 * 1024
-_BLOCKS_PER_MULTIPROCESSOR = 16
 THREADS = 256
 
 
@@ -92,7 +92,8 @@ def macros_of(dtype):
 
 def n_blocks(cupy, items, items_per_block):
     """Blocks for so many items, which each goes through in strides of the grid."""
-    most = current_info(cupy).n_multiprocessors * _BLOCKS_PER_MULTIPROCESSOR
+    here = current_info(cupy)
+    most = here.n_multiprocessors * blocks_per_multiprocessor(here.name)
     return max(1, min(most, -(-items // items_per_block)))
 
 

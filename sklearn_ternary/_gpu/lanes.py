@@ -5,7 +5,7 @@ import contextlib
 from sklearn_ternary._gpu.arrays import is_device_array
 from sklearn_ternary._gpu.blocks import Block
 from sklearn_ternary._gpu.device import require
-from sklearn_ternary._gpu.memory import FRACTION, free_bytes, piece_rows
+from sklearn_ternary._gpu.memory import fits, piece_rows
 from sklearn_ternary._gpu.transfer import Slot
 from sklearn_ternary._reference.lloyd import POTENTIAL_ROWS
 
@@ -63,6 +63,8 @@ class Pieces:
     numbers : sequence of int
         Devices for an array of NumPy, which is cut into as many parts; a device may
         be there several times and then has as many streams.
+    fraction : float
+        Largest part of what is free of a device's memory that rows may take.
 
     Attributes
     ----------
@@ -73,7 +75,7 @@ class Pieces:
         One for each of the slices `parts`.
     """
 
-    def __init__(self, X, numbers):
+    def __init__(self, X, numbers, fraction):
         self._cupy = cupy = require(None if is_device_array(X) else tuple(numbers))
         self._X = X
         self._blocks = self._slots = None
@@ -88,7 +90,10 @@ class Pieces:
         else:
             lanes = [Lane(cupy, number, _stream(cupy, number)) for number in numbers]
         rows = _aligned(-(-len(X) // len(numbers)))
-        if all(_fits(lane, X, rows * numbers.count(lane.number)) for lane in lanes):
+        if all(
+            _fits(lane, X, rows * numbers.count(lane.number), fraction)
+            for lane in lanes
+        ):
             self.parts = _slices(len(X), rows)
             self.lanes = lanes[: len(self.parts)]
             self._blocks = []
@@ -100,7 +105,7 @@ class Pieces:
         lanes = [Lane(cupy, slot.number, slot.stream) for slot in self._slots]
         row_bytes = X.itemsize * X.shape[1]
         with self.home.active():
-            rows = piece_rows(cupy, len(X), row_bytes)
+            rows = piece_rows(cupy, len(X), row_bytes, fraction)
         self.parts = _slices(len(X), _aligned(rows))
         self.lanes = [lanes[i % len(lanes)] for i in range(len(self.parts))]
 
@@ -153,7 +158,7 @@ def _slices(n_rows, step):
     return [slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
 
 
-def _fits(lane, X, n_rows):
-    with lane.active() as cupy:
+def _fits(lane, X, n_rows, fraction):
+    with lane.active():
         size = min(n_rows, len(X)) * X.shape[1] * X.itemsize
-        return size * _PER_INPUT_BYTE <= FRACTION * free_bytes(cupy)
+        return fits(size * _PER_INPUT_BYTE, fraction)

@@ -1,14 +1,13 @@
 """How much memory of a device may be used, and less where that was too much.
 
-CuPy's allocators are the user's: nothing here sets limits or replaces them.
+CuPy's allocators are the user's: nothing here sets limits or replaces them. What
+may be taken is a `fraction` of what is free.
 """
 
 import math
 
 from sklearn_ternary._gpu.device import require
 
-# Of what is free.
-FRACTION = 0.8
 # NumPy arrays go to a device in pieces of about so many bytes.
 PIECE_BYTES = 128 * 2**20
 # Memory for a piece: its arrays, its results and what is needed on the way, twice.
@@ -21,14 +20,27 @@ def free_bytes(cupy):
     return free + cupy.get_default_memory_pool().free_bytes()
 
 
-def fits(n_bytes):
-    """Whether so many bytes are free on the current device, with some to spare."""
-    return n_bytes <= FRACTION * free_bytes(require())
+def fits(n_bytes, fraction):
+    """Whether so many bytes may be taken on the current device."""
+    return n_bytes <= fraction * free_bytes(require())
 
 
-def piece_rows(cupy, n_rows, row_bytes):
-    """Rows of a piece so that two of them and their results fit."""
-    budget = FRACTION * free_bytes(cupy) / _PER_INPUT_BYTE
+def piece_rows(cupy, n_rows, row_bytes, fraction):
+    """Rows of a piece so that two of them and their results fit.
+
+    Raises
+    ------
+    RuntimeError
+        If not even one row fits; the CPU may have more.
+    """
+    free = free_bytes(cupy)
+    budget = fraction * free / _PER_INPUT_BYTE
+    if row_bytes > budget:
+        raise RuntimeError(
+            f"the device's memory does not suffice: {free} bytes are free, of which "
+            f"max_device_fraction={fraction} may be taken, for two rows of {row_bytes} "
+            "bytes and their results"
+        )
     return max(1, min(n_rows, int(min(budget, PIECE_BYTES) // max(row_bytes, 1))))
 
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from sklearn_ternary._gpu import expressions
 from sklearn_ternary._gpu.kernels import launch, macros_of, n_blocks, reads_whole
 from sklearn_ternary._gpu.quantize import (
-    check_layout,
+    LAYOUTS,
     parameters,
     run,
     sizes,
@@ -19,7 +20,8 @@ NOT_FOUND = np.uint64(2**64 - 1)
 @row_by_row
 def pack(cupy, codes, layout):
     """Pack int8 codes of shape (R, K) to uint8 of shape (R, row_bytes)."""
-    check_layout(layout)
+    if layout not in LAYOUTS:
+        return expressions.pack(cupy, codes, layout)
     row_bytes = get_layout(layout).row_bytes(codes.shape[1])
     packed = cupy.empty((codes.shape[0], row_bytes), np.uint8)
     args = (codes, *sizes(codes), packed)
@@ -30,7 +32,8 @@ def pack(cupy, codes, layout):
 @row_by_row
 def unpack(cupy, packed, n_values, layout):
     """Codes, int8 of shape (R, n_values)."""
-    check_layout(layout)
+    if layout not in LAYOUTS:
+        return expressions.unpack(cupy, packed, n_values, layout)
     codes = cupy.empty((packed.shape[0], n_values), np.int8)
     args = (packed, *sizes(codes), reads_whole(n_values, codes), codes)
     run(cupy, f"unpack_{layout}", codes.shape, args, file="codec")
@@ -40,7 +43,10 @@ def unpack(cupy, packed, n_values, layout):
 @row_by_row
 def unpack_values(cupy, packed, n_values, layout, scale, group_size):
     """Values of shape (R, n_values), of the dtype of `scale`."""
-    check_layout(layout)
+    if layout not in LAYOUTS:
+        codes = expressions.unpack(cupy, packed, n_values, layout)
+        n_levels = get_layout(layout).n_levels
+        return _code_values(cupy, codes, scale, group_size, n_levels)
     values = cupy.empty((packed.shape[0], n_values), scale.dtype)
     args = (packed, *sizes(values), *parameters(scale, group_size))
     args = (*args, reads_whole(n_values, values), values)
@@ -52,6 +58,10 @@ def unpack_values(cupy, packed, n_values, layout, scale, group_size):
 @row_by_row
 def code_values(cupy, codes, scale, group_size, n_levels):
     """Values of codes, of the dtype of `scale`."""
+    return _code_values(cupy, codes, scale, group_size, n_levels)
+
+
+def _code_values(cupy, codes, scale, group_size, n_levels):
     values = cupy.empty(codes.shape, scale.dtype)
     args = (codes, *sizes(codes), *parameters(step_of(scale, n_levels), group_size))
     args = (*args, reads_whole(codes.shape[1], values), values)
@@ -62,7 +72,8 @@ def code_values(cupy, codes, scale, group_size, n_levels):
 @summed
 def count_codes(cupy, packed, n_values, layout):
     """How often each code occurs, from the smallest: int64 of shape (n_levels,)."""
-    check_layout(layout)
+    if layout not in LAYOUTS:
+        return expressions.count_codes(cupy, packed, n_values, layout)
     counts = cupy.zeros(3, np.int64)
     args = (packed, np.int64(packed.shape[0]), np.int64(n_values), counts)
     shape = (packed.shape[0], n_values)
@@ -70,11 +81,18 @@ def count_codes(cupy, packed, n_values, layout):
     return counts
 
 
+def find_invalid(packed, layout, *, device=None):
+    """Index of the first byte or unit (flat) that no codes pack to, or -1."""
+    unit_bytes = get_layout(layout).unit_bytes
+    units = packed.reshape(len(packed), packed.shape[1] // unit_bytes, unit_bytes)
+    return _find_invalid(units, layout, device=device)
+
+
 @first_found
-def find_invalid(cupy, packed, layout):
-    """Index of the first byte (flat) that no codes pack to, or -1."""
-    check_layout(layout)
-    return find(cupy, "codec", f"find_invalid_{layout}", packed, ())
+def _find_invalid(cupy, units, layout):
+    if layout not in LAYOUTS:
+        return expressions.find_invalid(units, layout)
+    return find(cupy, "codec", f"find_invalid_{layout}", units, ())
 
 
 def find(cupy, file, name, X, macros):

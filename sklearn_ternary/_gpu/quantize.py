@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sklearn_ternary._gpu import expressions
 from sklearn_ternary._gpu.arrays import contiguous
 from sklearn_ternary._gpu.kernels import launch, macros_of, n_blocks, reads_whole
 from sklearn_ternary._gpu.scales import group_scale
@@ -9,6 +10,7 @@ from sklearn_ternary._gpu.transfer import row_by_row
 from sklearn_ternary._layouts import get_layout
 
 SEGMENT = 1024
+# Those that kernels write and read; `expressions` has the others.
 LAYOUTS = ("t2", "t5")
 
 
@@ -25,7 +27,9 @@ def quantize_codes(cupy, X, threshold, group_size, n_levels):
 @row_by_row
 def quantize_pack(cupy, X, threshold, group_size, n_levels, layout):
     """Codes of X, packed: uint8 of shape (R, row_bytes)."""
-    check_layout(layout)
+    if layout not in LAYOUTS:
+        codes = quantize_codes(X, threshold, group_size, n_levels)
+        return expressions.pack(cupy, codes, layout)
     row_bytes = get_layout(layout).row_bytes(X.shape[1])
     packed = cupy.empty((X.shape[0], row_bytes), np.uint8)
     args = (X, *sizes(X), *parameters(threshold, group_size))
@@ -38,7 +42,6 @@ def quantize_pack(cupy, X, threshold, group_size, n_levels, layout):
 
 def absmean_pack(X, n_levels, layout, *, device=None):
     """Packed codes of X, (R, row_bytes), and the scale of all of it, (1, 1)."""
-    check_layout(layout)
     scale, threshold = group_scale(
         X.reshape(1, -1), X.size, "absmean", n_levels, device=device
     )
@@ -67,12 +70,6 @@ def step_of(scale, n_levels):
     """Distance of the levels: ``scale / (n_levels // 2)``."""
     half = n_levels // 2
     return scale if half == 1 else scale / scale.dtype.type(half)
-
-
-def check_layout(layout):
-    """Raise NotImplementedError for a layout that has no kernels."""
-    if layout not in LAYOUTS:
-        raise NotImplementedError(f"layout {layout!r} is not packed on devices")
 
 
 def sizes(X):

@@ -10,7 +10,7 @@ import itertools
 import numpy as np
 
 from sklearn_ternary._gpu.arrays import is_device_array
-from sklearn_ternary._gpu.device import numbers_of, require
+from sklearn_ternary._gpu.device import devices_of, require
 from sklearn_ternary._gpu.memory import halving, piece_rows
 
 
@@ -41,7 +41,7 @@ def accumulating(function):
             _on_device(cupy, function, (X, result))
             return
         # In order: one device, whatever their number.
-        first, *_ = numbers_of(device)
+        (first, *_), fraction = devices_of(device)
         with cupy.cuda.Device(first):
             on_device = cupy.asarray(result)
 
@@ -56,7 +56,7 @@ def accumulating(function):
                 return work
 
             # All or nothing: `result` is written when all of X has been added.
-            result[...] = _with_pieces(cupy, X, add).get()
+            result[...] = _with_pieces(cupy, X, fraction, add).get()
 
     return operation
 
@@ -71,7 +71,7 @@ def _operation(function, join):
         cupy = require(device)
         if any(map(is_device_array, args)):
             return _on_device(cupy, function, args)
-        numbers = numbers_of(device)
+        numbers, fraction = devices_of(device)
         with cupy.cuda.Device(numbers[0]):
 
             def work(rows):
@@ -80,7 +80,7 @@ def _operation(function, join):
                 _stream(cupy, function, args, rows, joined.add, numbers)
                 return joined.result
 
-            return _with_pieces(cupy, args[0], work)
+            return _with_pieces(cupy, args[0], fraction, work)
 
     return operation
 
@@ -93,9 +93,9 @@ def _on_device(cupy, function, args):
         return function(cupy, *args)
 
 
-def _with_pieces(cupy, X, work):
+def _with_pieces(cupy, X, fraction, work):
     row_bytes = max(1, X.nbytes // max(len(X), 1))
-    return halving(cupy, piece_rows(cupy, len(X), row_bytes), work)
+    return halving(cupy, piece_rows(cupy, len(X), row_bytes, fraction), work)
 
 
 class _Stacked:

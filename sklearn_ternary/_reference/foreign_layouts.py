@@ -21,17 +21,18 @@ def _flat(runs):
 
 # ---- four codes a byte, two bits each ---------------------------------------
 
-_UP = np.array([0, 2, 4, 6])[:, None]
+_UP = [[0], [2], [4], [6]]
 _DOWN = _UP[::-1]
 
 
 def _pack_bits(digits, width, shifts):
     """Value ``4 * width * b + width * i + m`` at shift i of byte ``width * b + m``."""
-    runs = _fields(digits, 4, width) << shifts
+    runs = _fields(digits, 4, width) << np.asarray(shifts, like=digits)
     return _flat(runs.sum(axis=2)).astype(np.uint8)
 
 
 def _unpack_bits(packed, width, shifts):
+    shifts = np.asarray(shifts, like=packed)
     return _flat(_fields(packed.astype(np.int64), 1, width) >> shifts & 3)
 
 
@@ -43,13 +44,13 @@ def _has_three(units):
 
 # Parts of a TQ1_0 block: codes a byte, bytes. The last part has no fifth code.
 _TQ1_PARTS = ((5, 32), (5, 16), (4, 4))
-_WEIGHTS = np.array([81, 27, 9, 3, 1])[:, None]
+_WEIGHTS = [[81], [27], [9], [3], [1]]
 
 
 def _tq1_parts(rows, sizes):
     """Cut each unit of the rows into the three parts: (R, units, size)."""
     units = rows.reshape(rows.shape[0], rows.shape[1] // sum(sizes), sum(sizes))
-    return np.split(units, np.cumsum(sizes)[:-1], axis=2)
+    return np.split(units, np.cumsum(sizes)[:-1].tolist(), axis=2)
 
 
 def _pack_tq1(digits):
@@ -57,7 +58,8 @@ def _pack_tq1(digits):
     sizes = [n * width for n, width in _TQ1_PARTS]
     for part, (n, width) in zip(_tq1_parts(digits, sizes), _TQ1_PARTS, strict=True):
         fields = part.reshape(*part.shape[:2], n, width)
-        parts.append((fields * _WEIGHTS[:n]).sum(axis=2))
+        weights = np.asarray(_WEIGHTS[:n], like=digits)
+        parts.append((fields * weights).sum(axis=2))
     numbers = _flat(np.concatenate(parts, axis=2))
     return _tq1_byte(numbers).astype(np.uint8)
 
@@ -76,7 +78,7 @@ def _unpack_tq1(packed):
     sizes = [width for _, width in _TQ1_PARTS]
     numbers = _tq1_parts(_tq1_number(packed), sizes)
     for part, (n, _) in zip(numbers, _TQ1_PARTS, strict=True):
-        digits = part[:, :, None] // _WEIGHTS[:n] % 3
+        digits = part[:, :, None] // np.asarray(_WEIGHTS[:n], like=packed) % 3
         parts.append(digits.reshape(*part.shape[:2], n * part.shape[2]))
     return _flat(np.concatenate(parts, axis=2))
 

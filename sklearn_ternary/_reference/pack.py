@@ -17,7 +17,8 @@ def pack(codes, layout):
     row = get_layout(layout)
     n_rows, n_values = codes.shape
     n_units = -(-n_values // row.unit_values)
-    digits = np.zeros((n_rows, n_units * row.unit_values), dtype=np.int64)
+    shape = n_rows, n_units * row.unit_values
+    digits = np.zeros_like(codes, shape=shape, dtype=np.int64)
     digits[:, :n_values] = codes
     return _PACK[layout](digits + row.n_levels // 2)
 
@@ -73,24 +74,25 @@ def _join(runs):
 
 def _numbers(digits, base, n_digits):
     """Numbers of `n_digits` digits each, least significant first."""
-    return _split(digits, n_digits) @ base ** np.arange(n_digits)
+    return _split(digits, n_digits) @ base ** np.arange(n_digits, like=digits)
 
 
 def _digits(numbers, base, n_digits):
-    weights = base ** np.arange(n_digits)
+    weights = base ** np.arange(n_digits, like=numbers)
     return _join(numbers.astype(np.int64)[..., None] // weights % base)
 
 
 def _fields(units):
     """The eight 7-bit fields of each 7-byte unit."""
-    words = units.astype(np.int64) @ (np.int64(1) << 8 * np.arange(7))
-    return words[..., None] >> 7 * np.arange(8) & 127
+    words = units.astype(np.int64) @ (1 << 8 * np.arange(7, like=units))
+    return words[..., None] >> 7 * np.arange(8, like=units) & 127
 
 
 def _pack_q3(digits):
     fields = _split(_numbers(digits, 5, 3), 8)
-    words = fields @ (np.int64(1) << 7 * np.arange(8))
-    return _join(words[..., None] >> 8 * np.arange(7) & 255).astype(np.uint8)
+    words = fields @ (1 << 7 * np.arange(8, like=fields))
+    bytes_of_words = words[..., None] >> 8 * np.arange(7, like=words) & 255
+    return _join(bytes_of_words).astype(np.uint8)
 
 
 _PACK = {

@@ -6,8 +6,10 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from sklearn_ternary._gpu.arrays import from_device, like, on_its_device, to_host
+from sklearn_ternary._in_kind import HostPickles, validated
 from sklearn_ternary._sklearn_compat import Interval, _fit_context
 from sklearn_ternary.cluster._clustered_kmeans import ClusteredKMeans
 
@@ -45,7 +47,7 @@ def stratified_order(strata, rng):
     return by_stratum[np.lexsort((ties, keys))]
 
 
-class ClusterBatchSampler(BaseEstimator):
+class ClusterBatchSampler(HostPickles, BaseEstimator):
     """Batches of indices in which each cluster has its share.
 
     k-means clusters the rows; an epoch deals the rows of every cluster evenly over
@@ -121,6 +123,7 @@ class ClusterBatchSampler(BaseEstimator):
         self.drop_last = drop_last
         self.random_state = random_state
 
+    @on_its_device
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Cluster the rows.
@@ -136,8 +139,8 @@ class ClusterBatchSampler(BaseEstimator):
         -------
         self : ClusterBatchSampler
         """
-        X = validate_data(
-            self, X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
+        X = validated(
+            self, X, reset=True, accept_sparse="csr", order="C", ensure_all_finite=True
         )
         random_state = check_random_state(self.random_state)
         kmeans = ClusteredKMeans(self.n_clusters, random_state=random_state).fit(X)
@@ -173,9 +176,8 @@ class ClusterBatchSampler(BaseEstimator):
     def __iter__(self):
         check_is_fitted(self)
         epoch, self.epoch_ = self.epoch_, self.epoch_ + 1
-        order = stratified_order(
-            self.labels_, np.random.default_rng([self._seed, epoch])
-        )
+        rng = np.random.default_rng([self._seed, epoch])
+        order = like(stratified_order(to_host(self.labels_), rng), self.labels_)
         for i in range(len(self)):
             yield order[i * self.batch_size : (i + 1) * self.batch_size]
 
@@ -196,7 +198,7 @@ class ClusterBatchSampler(BaseEstimator):
         """
         check_is_fitted(self)
         values = check_array(
-            values,
+            to_host(from_device(values)),
             accept_sparse="csr",
             dtype=[np.float64, np.float32],
             ensure_2d=False,
@@ -212,12 +214,13 @@ class ClusterBatchSampler(BaseEstimator):
         if full == 0:
             return 1.0
         rng = np.random.default_rng([self._seed, 2**32])
+        labels = to_host(self.labels_)
         mean = _mean(values)
         ours = theirs = 0.0
         done = 0
         while done < min(_N_MEASURED, 8 * full):
             few = min(full, _N_MEASURED - done)
-            ours += self._spread(values, mean, stratified_order(self.labels_, rng), few)
+            ours += self._spread(values, mean, stratified_order(labels, rng), few)
             theirs += self._spread(values, mean, rng.permutation(n), few)
             done += few
         # Of a batch that holds all, rounding is left.

@@ -17,7 +17,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ternary._config import effective_config
-from sklearn_ternary._gpu.arrays import namespace, on_its_device, to_host
+from sklearn_ternary._gpu.arrays import like, namespace, on_its_device, to_host
+from sklearn_ternary._in_kind import HostPickles
 from sklearn_ternary._sklearn_compat import (
     Interval,
     StrOptions,
@@ -47,21 +48,13 @@ def _size_limit(estimator):
     return None
 
 
-def _host_only(estimator):
-    """What fitting on devices cannot do of what is wanted, as text, or None."""
-    if estimator.batch_size is not None:
-        return f"batch_size={estimator.batch_size}"
-    if estimator.metric != "euclidean":
-        return f"metric={estimator.metric!r}"
-    return _size_limit(estimator)
-
-
 def _takes_batches(estimator):
     """Whether `estimator` has `partial_fit`, which cannot keep sizes."""
     return _size_limit(estimator) is None
 
 
 class ClusteredKMeans(
+    HostPickles,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -320,9 +313,9 @@ class ClusteredKMeans(
                 f"{_size_limit(self)} does not go with batch_size={self.batch_size}"
             )
         given = given_centers(self)
-        data = read(
-            self, X, config, reset=True, centers=given, host_only=_host_only(self)
-        )
+        # The labels of clusters of given sizes are found on the host.
+        host_only = _size_limit(self) is not None
+        data = read(self, X, config, reset=True, centers=given, host_only=host_only)
         self._check_rows(data)
         weights = Weights(sample_weight, data)
         random_state = check_random_state(self.random_state)
@@ -335,8 +328,8 @@ class ClusteredKMeans(
         fit = fit_all if self.batch_size is None else fit_batches
         found = fit(self, data.rows, weights, start, context, passed)
         self._forget_batches()
-        self._set_centers(found.centers, data.exponent)
-        self._set_labels(found.labels, found.inertia, data, weights)
+        self._set_centers(found.centers, data.exponent, X)
+        self._set_labels(found.labels, found.inertia, data, weights, X)
         self.n_iter_, self._counts = found.n_iter, found.counts
         if found.n_steps is not None:
             self.n_steps_ = found.n_steps
@@ -349,15 +342,15 @@ class ClusteredKMeans(
         for name in ("n_steps_", "_rows_since", "_batch_random_state"):
             self.__dict__.pop(name, None)
 
-    def _set_centers(self, centers, exponent):
-        self.cluster_centers_ = times_power(centers, exponent)
+    def _set_centers(self, centers, exponent, X):
+        self.cluster_centers_ = like(times_power(centers, exponent), X)
         self._n_features_out = len(centers)
 
-    def _set_labels(self, labels, inertia, data, weights):
+    def _set_labels(self, labels, inertia, data, weights, X):
         """Keep labels and inertia, given those of the rows as they are scaled."""
         if data.zero is not None:
-            labels[data.zero] = 0
-        self.labels_ = labels
+            labels[like(data.zero, labels)] = 0
+        self.labels_ = like(labels, X)
         self.inertia_ = times_square(inertia, data.exponent) + weights.of_zero_rows
 
     def _warn(self):
@@ -379,6 +372,7 @@ class ClusteredKMeans(
             )
 
     @available_if(_takes_batches)
+    @on_its_device
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):
         """Move the centres by one batch of rows.
@@ -414,7 +408,6 @@ class ClusteredKMeans(
             reset=not fitted,
             centers=given,
             dtype=dtype,
-            host_only="partial_fit",
         )
         rows, weights = data.rows, Weights(sample_weight, data)
         if not hasattr(self, "_batch_random_state"):
@@ -435,12 +428,12 @@ class ClusteredKMeans(
             getattr(self, "_rows_since", 0),
         )
         state.move(rows, weights.of_fit)
-        self._set_centers(state.centers, data.exponent)
+        self._set_centers(state.centers, data.exponent, X)
         self._counts, self._rows_since = state.counts, state.rows_since
         self.n_steps_ = getattr(self, "n_steps_", 0) + 1
         labels = rows.nearest(state.centers)
         inertia = inertia_of(rows, weights.of_fit, state.centers, labels)
-        self._set_labels(labels, inertia, data, weights)
+        self._set_labels(labels, inertia, data, weights, X)
         return self
 
     def fit_predict(self, X, y=None, sample_weight=None):
@@ -499,7 +492,10 @@ class ClusteredKMeans(
         """
         check_is_fitted(self)
         data, centers = self._read(X)
-        return self._labels(data, centers)
+        labels = data.rows.nearest(centers)
+        if data.zero is not None:
+            labels[like(data.zero, labels)] = 0
+        return like(labels, X)
 
     @on_its_device
     def transform(self, X):
@@ -521,7 +517,7 @@ class ClusteredKMeans(
         with np.errstate(over="ignore"):
             distances = times_power(data.rows.distances(centers), data.exponent)
         if data.zero is not None:
-            distances[data.zero] = 1
+            distances[like(data.zero, distances)] = 1
         if distances.size and not np.isfinite(float(distances.max())):
             warnings.warn(
                 f"distances exceed the range of {distances.dtype} and are infinite; "
@@ -529,7 +525,7 @@ class ClusteredKMeans(
                 RuntimeWarning,
                 stacklevel=2,
             )
-        return distances
+        return like(distances, X)
 
     @on_its_device
     def score(self, X, y=None, sample_weight=None):
@@ -562,7 +558,6 @@ class ClusteredKMeans(
         """Data and centres of one dtype and scale."""
         config = effective_config()
         centers = np.ascontiguousarray(to_host(self.cluster_centers_))
-        host_only = None if self.metric == "euclidean" else f"metric={self.metric!r}"
         data = read(
             self,
             X,
@@ -570,16 +565,9 @@ class ClusteredKMeans(
             reset=False,
             centers=centers,
             widen=True,
-            host_only=host_only,
         )
         centers = centers.astype(data.rows.dtype, copy=False)
         return data, times_power(centers, -data.exponent)
-
-    def _labels(self, data, centers):
-        labels = data.rows.nearest(centers)
-        if data.zero is not None:
-            labels[data.zero] = 0
-        return labels
 
     def _check_rows(self, data):
         """Raise ValueError where there is nothing to start from."""
@@ -607,11 +595,6 @@ class ClusteredKMeans(
         rows.measure()
         n_clusters = self.n_clusters if n_centroids is None else n_centroids
         return rows.take(draw(rows, init, n_clusters, random_state, sample_weight))
-
-    def __getstate__(self):
-        """Pickles hold arrays of NumPy."""
-        state = super().__getstate__()
-        return {key: to_host(value) for key, value in state.items()}
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -6,6 +6,7 @@ from sklearn_ternary._gpu.arrays import to_host
 from sklearn_ternary._gpu.blocks import Block, FixedSums
 from sklearn_ternary._reference.lloyd import POTENTIAL_ROWS
 from sklearn_ternary.cluster._cluster_sums import farthest_rows
+from sklearn_ternary.cluster._directions import unit_centers
 from sklearn_ternary.cluster._iterations import Step
 
 
@@ -38,7 +39,7 @@ class DeviceIterations:
         none = np.full(rows.shape[0], -1, dtype=np.int32)
         self._weights, self._labels = _cut(rows, weight), _cut(rows, none)
         extremes = [block.extremes() for _, block in rows.blocks()]
-        largest_weight = 1.0 if weight is None else float(weight.max())
+        largest_weight = None if weight is None else float(weight.max())
         options = n_clusters, rows.shape[0], np.max(extremes, axis=0), largest_weight
         self._sums = {
             lane: FixedSums(lane, *options) for lane in dict.fromkeys(rows.pieces.lanes)
@@ -78,6 +79,10 @@ class DeviceIterations:
             total = self._relocated(total, centers, counts)
             counts = total.counts.get()
         means = total.means(self.rows.frame)
+        if self.rows.directions:
+            means = unit_centers(to_host(means), to_host(centers))
+            with total.lane.active():
+                means = total.lane.put(means)
         if not counts.all():
             # As in scikit-learn, what stays empty goes where the heaviest cluster is.
             heaviest = np.where(counts > 0, total.totals.get(), -1).argmax()
@@ -85,6 +90,17 @@ class DeviceIterations:
                 means[total.lane.put(counts == 0)] = means[int(heaviest)]
         with total.lane.active():
             return means.astype(self.rows.dtype)
+
+    def pull(self, centers):
+        """Weight of the rows of each cluster, and the sum of their differences.
+
+        The differences are those to these centres, times the weights; of the host.
+        """
+        total = self._total
+        weights = total.totals.get() / (total.one * total.unit)
+        means = to_host(total.means(self.rows.frame))
+        differences = weights[:, None] * (means - centers)
+        return weights, np.where(weights[:, None] > 0, differences, 0)
 
     def finish(self, centers, previous, shift):
         """The labels and the centres that a run ends with."""

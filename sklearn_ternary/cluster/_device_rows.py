@@ -3,7 +3,7 @@
 import numpy as np
 
 from sklearn_ternary import _dispatch
-from sklearn_ternary._gpu.arrays import is_device_array, like, to_host
+from sklearn_ternary._gpu.arrays import is_device_array, take, to_host
 from sklearn_ternary.cluster._device_iterations import DeviceIterations, DeviceSeeding
 from sklearn_ternary.cluster._frame import frame_of_centers
 from sklearn_ternary.cluster._rows import MeasuredRows
@@ -65,16 +65,24 @@ class DeviceRows(MeasuredRows):
 
     def take(self, indices):
         """Some rows, dense, of the host."""
-        return to_host(self.X[like(np.asarray(indices), self.X)])
+        return to_host(take(self.X, np.asarray(indices)))
+
+    def part(self, indices):
+        """Some rows, as rows."""
+        part = DeviceRows(take(self.X, indices), self.config)
+        part.directions = self.directions
+        if self.frame is not None:
+            part.set_frame(self.frame)
+        return part
 
     def nearest(self, centers):
         """Labels."""
-        self._ready_for(centers)
+        self.ready_for(centers)
         return self.gathered([block.nearest(centers) for _, block in self.blocks()])
 
     def label_distances(self, centers, labels):
         """Squared distances to the centres of the labels."""
-        self._ready_for(centers)
+        self.ready_for(centers)
         return self.gathered(
             [
                 block.label_distances(centers, labels[part])
@@ -83,11 +91,14 @@ class DeviceRows(MeasuredRows):
         )
 
     def distances(self, centers):
-        """Distances to all centres."""
-        self._ready_for(centers)
-        return self.gathered([block.distances(centers) for _, block in self.blocks()])
+        """Distances to all centres; of directions, cosine distances."""
+        self.ready_for(centers)
+        squared = self.directions
+        parts = [block.distances(centers, squared) for _, block in self.blocks()]
+        return self.gathered(parts) / 2 if squared else self.gathered(parts)
 
-    def _ready_for(self, centers):
+    def ready_for(self, centers):
+        """Have a frame, if need be that of the centres."""
         if self.frame is None:
             self.set_frame(frame_of_centers(to_host(centers)))
 
@@ -95,7 +106,7 @@ class DeviceRows(MeasuredRows):
         """Sum of the squared distances to the mean, of measured rows."""
         state = DeviceIterations(self, None, 1)
         state.assign(self._center[None])
-        mean = to_host(state.means(self._center[None]))[0]
+        mean = state.pull(np.zeros((1, self.shape[1])))[1][0] / self.shape[0]
         aside = float(((mean - self._center.astype(np.float64)) ** 2).sum())
         return max(0.0, self._about_center - self.shape[0] * aside)
 

@@ -4,11 +4,14 @@ import numpy as np
 from scipy import sparse
 
 from sklearn_ternary import _dispatch
+from sklearn_ternary._gpu.arrays import namespace
 from sklearn_ternary._reference.lloyd import squared_distances
 
 # Squares of float64 between these stay within its range.
 _LARGE = 1e140
 _SMALL = 1e-140
+# Rows that are divided at a time, in double precision.
+_ROWS = 65536
 
 
 def unit_rows(X, config):
@@ -19,7 +22,7 @@ def unit_rows(X, config):
 
     Parameters
     ----------
-    X : C-contiguous ndarray or csr_matrix of shape (n, d)
+    X : C-contiguous ndarray, of NumPy or CuPy, or csr_matrix of shape (n, d)
         Of float32 or float64, finite.
     config : Config
 
@@ -31,8 +34,9 @@ def unit_rows(X, config):
     """
     X = _moderate(X)
     n, d = X.shape
-    origin = np.zeros((1, d), dtype=X.dtype)
-    labels = np.zeros(n, dtype=np.int32)
+    xp = namespace(X)
+    origin = xp.zeros((1, d), dtype=X.dtype)
+    labels = xp.zeros(n, dtype=np.int32)
     if sparse.issparse(X):
         norms = _dispatch.label_distances_csr(
             X.data, X.indices, X.indptr, origin, labels, config=config
@@ -40,15 +44,17 @@ def unit_rows(X, config):
     else:
         norms = _dispatch.label_distances(X, origin, labels, config=config)
     zero = norms == 0
-    norms = np.sqrt(norms, out=norms)
+    norms = np.sqrt(norms)
     norms[zero] = 1
     if sparse.issparse(X):
         unit = X.copy()
         lengths = np.diff(X.indptr)
         unit.data = (X.data / np.repeat(norms, lengths)).astype(X.dtype)
     else:
-        unit = np.empty_like(X)
-        np.divide(X, norms[:, None], out=unit, casting="same_kind")
+        unit = xp.empty_like(X)
+        for start in range(0, n, _ROWS):
+            rows = slice(start, start + _ROWS)
+            unit[rows] = X[rows] / norms[rows, None]
     return unit, zero
 
 
@@ -64,12 +70,13 @@ def _moderate(X):
     extreme = (largest > 0) & ((largest > _LARGE) | (largest < _SMALL))
     if not extreme.any():
         return X
-    exponents = np.where(extreme, -np.frexp(largest)[1], 0)
+    xp = namespace(largest)
+    exponents = xp.where(extreme, -xp.frexp(largest)[1], 0)
     scaled = X.copy()
     if sparse.issparse(X):
         scaled.data = np.ldexp(X.data, np.repeat(exponents, np.diff(X.indptr)))
     else:
-        scaled[extreme] = np.ldexp(X[extreme], exponents[extreme, None])
+        scaled[extreme] = xp.ldexp(X[extreme], exponents[extreme, None])
     return scaled
 
 

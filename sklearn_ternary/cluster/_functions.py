@@ -2,20 +2,16 @@
 
 from numbers import Integral
 
-import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array, check_random_state
 
 from sklearn_ternary._config import effective_config
-from sklearn_ternary._sklearn_compat import (
-    Interval,
-    _check_sample_weight,
-    validate_params,
-)
+from sklearn_ternary._gpu.arrays import from_device, like, on_its_device, take, to_host
+from sklearn_ternary._sklearn_compat import Interval, validate_params
 from sklearn_ternary.cluster._clustered_kmeans import ClusteredKMeans
-from sklearn_ternary.cluster._magnitude import exponent_of, times_power
-from sklearn_ternary.cluster._rows import make_rows
+from sklearn_ternary.cluster._reading import read
 from sklearn_ternary.cluster._seeding import draw_seeds
+from sklearn_ternary.cluster._weights import Weights
 
 
 @validate_params(
@@ -116,6 +112,7 @@ def k_means(
     return (*result, fitted.n_iter_) if return_n_iter else result
 
 
+@on_its_device
 @validate_params(
     {
         "X": ["array-like", "sparse matrix"],
@@ -181,38 +178,34 @@ def kmeans_plusplus(
     >>> indices
     array([3, 2])
     """
-    config = effective_config()
-    X = check_array(
-        X,
-        accept_sparse="csr",
-        dtype=[np.float64, np.float32],
-        order="C",
-        accept_large_sparse=False,
-    )
-    if X.shape[0] < n_clusters:
-        raise ValueError(
-            f"n_samples={X.shape[0]} should be >= n_clusters={n_clusters}."
-        )
-    if sample_weight is not None:
-        sample_weight = _check_sample_weight(
-            sample_weight, X, dtype=X.dtype, ensure_non_negative=True
-        )
+    data = read(ClusteredKMeans(n_clusters), X, effective_config(), reset=True)
+    rows, X = data.rows, data.X
+    n_samples = rows.shape[0]
+    if n_samples < n_clusters:
+        raise ValueError(f"n_samples={n_samples} should be >= n_clusters={n_clusters}.")
     if x_squared_norms is not None:
-        x_squared_norms = check_array(x_squared_norms, dtype=X.dtype, ensure_2d=False)
-        if x_squared_norms.shape[0] != X.shape[0]:
-            raise ValueError(
-                f"The length of x_squared_norms {x_squared_norms.shape[0]} should "
-                f"be equal to the length of n_samples {X.shape[0]}."
-            )
-    rows = make_rows(times_power(X, -exponent_of(X)), config)
+        _check_norms(x_squared_norms, rows)
     rows.measure()
     rows.keep_tiles()
     indices = draw_seeds(
         rows,
         n_clusters,
-        sample_weight,
+        Weights(sample_weight, data).of_fit,
         check_random_state(random_state),
         n_local_trials,
     )
-    centers = X[indices]
-    return centers.toarray() if sparse.issparse(centers) else centers, indices
+    centers = take(X, indices)
+    if sparse.issparse(centers):
+        centers = centers.toarray()
+    return centers, like(indices, X)
+
+
+def _check_norms(x_squared_norms, rows):
+    """Raise ValueError unless there are as many norms as rows."""
+    norms = to_host(from_device(x_squared_norms))
+    norms = check_array(norms, dtype=rows.dtype, ensure_2d=False)
+    if norms.shape[0] != rows.shape[0]:
+        raise ValueError(
+            f"The length of x_squared_norms {norms.shape[0]} should "
+            f"be equal to the length of n_samples {rows.shape[0]}."
+        )

@@ -23,12 +23,6 @@ def exponent_for(largest):
     return int(np.frexp(largest)[1])
 
 
-def exponent_of(*arrays):
-    """`exponent_for` arrays; the squares of all float32 are float64."""
-    wide = [array for array in arrays if array.dtype == np.float64]
-    return exponent_for(max(map(largest_of, wide), default=0.0))
-
-
 def times_power(array, exponent):
     """`array` times 2**exponent; itself for 0."""
     if exponent == 0:

@@ -7,6 +7,8 @@ import numpy as np
 from sklearn_ternary._reference.lloyd import n_slices
 from sklearn_ternary.cluster._chunks import Stream
 from sklearn_ternary.cluster._cluster_sums import ClusterSums
+from sklearn_ternary.cluster._device_iterations import DeviceIterations
+from sklearn_ternary.cluster._device_rows import DeviceRows
 from sklearn_ternary.cluster._directions import unit_centers
 from sklearn_ternary.cluster._lloyd import inertia_of
 from sklearn_ternary.cluster._seeding import probabilities
@@ -57,19 +59,14 @@ class Centers:
 
     def move(self, rows, weight):
         """Move the centres by a batch; its inertia before that."""
-        (n, d), k = rows.shape, len(self.centers)
-        labels = rows.nearest(self.centers)
+        labels, totals, pull = _pulled(rows, weight, self.centers)
         inertia = inertia_of(rows, weight, self.centers, labels)
-        sums = ClusterSums(n_slices(n, k, d), k, d)
-        sums.move(rows, weight, np.full(n, -1, dtype=np.int32), labels)
-        totals = sums.totals.sum(axis=0)
         seen = totals > 0
         before = self.centers[seen].astype(np.float64)
         counts = self.counts.copy()
         counts[seen] += totals[seen]
         # The mean of old and new rows, found without large sums.
-        by = sums.sums.sum(axis=0)[seen] - totals[seen, None] * before
-        means = before + by / counts[seen, None]
+        means = before + pull[seen] / counts[seen, None]
         if rows.directions:
             means = unit_centers(means, before)
         centers = self.centers.copy()
@@ -96,6 +93,22 @@ class Centers:
         self.centers[which] = rows.take(chosen)
         # As many as the least of the others, or they would starve at once again.
         self.counts[which] = np.delete(self.counts, which).min()
+
+
+def _pulled(rows, weight, centers):
+    """Labels, and of each cluster the weight and the sum of weighted differences."""
+    (n, d), k = rows.shape, len(centers)
+    wide = centers.astype(np.float64)
+    if isinstance(rows, DeviceRows):
+        rows.ready_for(centers)
+        steps = DeviceIterations(rows, weight, k)
+        steps.assign(centers)
+        return steps.labels, *steps.pull(wide)
+    labels = rows.nearest(centers)
+    sums = ClusterSums(n_slices(n, k, d), k, d)
+    sums.move(rows, weight, np.full(n, -1, dtype=np.int32), labels)
+    totals = sums.totals.sum(axis=0)
+    return labels, totals, sums.sums.sum(axis=0) - totals[:, None] * wide
 
 
 def sample_to_start(rows, weight, batch_size, n_clusters, random_state):
@@ -127,7 +140,7 @@ def run_minibatch(
 
     Parameters
     ----------
-    rows : DenseRows, SparseRows or BlockedRows
+    rows : DenseRows, SparseRows, BlockedRows or DeviceRows
         Of a stream, batches are consecutive rows; else they are drawn.
     weight : ndarray of shape (n,) or None
     centers : ndarray of shape (k, d)

@@ -6,17 +6,25 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from sklearn_ternary._gpu.arrays import (
+    device_of,
+    like,
+    on_its_device,
+    to_host,
+)
+from sklearn_ternary._in_kind import HostPickles, validated
 from sklearn_ternary._sklearn_compat import Interval, StrOptions, _fit_context
 from sklearn_ternary.cluster._clustered_kmeans import ClusteredKMeans
 from sklearn_ternary.persistence import load_tensors, save_tensors
 
-_DTYPES = [np.float64, np.float32]
 _PART = "parameters"
 
 
-class ParameterClusterer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class ParameterClusterer(
+    HostPickles, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+):
     """Parameters in clusters that share values: a codebook and indices.
 
     k-means of the values of a weight matrix [1]_, or of its rows, replaces each by
@@ -99,6 +107,7 @@ class ParameterClusterer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.tol = tol
         self.random_state = random_state
 
+    @on_its_device
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Cluster parameters.
@@ -119,7 +128,7 @@ class ParameterClusterer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ValueError
             If there are fewer values or rows than `n_clusters`.
         """
-        X = validate_data(self, X, dtype=_DTYPES, order="C")
+        X = validated(self, X, reset=True, order="C")
         points = X.reshape(-1, 1) if self.on == "values" else X
         if len(points) < self.n_clusters:
             raise ValueError(
@@ -132,17 +141,18 @@ class ParameterClusterer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             tol=self.tol,
             random_state=check_random_state(self.random_state),
         ).fit(points)
-        centers, labels = kmeans.cluster_centers_, kmeans.labels_
+        centers, labels = to_host(kmeans.cluster_centers_), kmeans.labels_
         if self.on == "values":
             order = np.argsort(centers[:, 0], kind="stable")
             ranks = np.empty_like(order)
             ranks[order] = np.arange(len(order))
-            centers, labels = centers[order, 0], ranks[labels].reshape(X.shape)
-        self.codebook_ = centers
+            centers, labels = centers[order, 0], like(ranks, X)[labels].reshape(X.shape)
+        self.codebook_ = like(centers, X)
         self.labels_ = labels.astype(_smallest_dtype(len(centers)))
         self.inertia_, self.n_iter_ = kmeans.inertia_, kmeans.n_iter_
         return self
 
+    @on_its_device
     def transform(self, X):
         """Replace parameters by the nearest ones of the codebook.
 
@@ -155,12 +165,12 @@ class ParameterClusterer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X_new : ndarray of shape (n_samples, n_features)
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=_DTYPES, order="C", reset=False)
-        by_value = self.codebook_.ndim == 1
-        kmeans = ClusteredKMeans(len(self.codebook_))
-        kmeans.cluster_centers_ = self.codebook_.reshape(len(self.codebook_), -1)
-        labels = kmeans.predict(X.reshape(-1, 1) if by_value else X)
-        return self.codebook_[labels].reshape(X.shape).astype(X.dtype, copy=False)
+        X = validated(self, X, reset=False, order="C")
+        codebook = like(self.codebook_, X)
+        kmeans = ClusteredKMeans(len(codebook))
+        kmeans.cluster_centers_ = codebook.reshape(len(codebook), -1)
+        labels = kmeans.predict(X.reshape(-1, 1) if codebook.ndim == 1 else X)
+        return codebook[labels].reshape(X.shape).astype(X.dtype, copy=False)
 
     def toarray(self):
         """Return what replaces the parameters given to `fit`.
@@ -170,7 +180,8 @@ class ParameterClusterer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         array : ndarray of shape (n_samples, n_features)
         """
         check_is_fitted(self)
-        return self.codebook_[self.labels_]
+        with device_of(self.codebook_):
+            return self.codebook_[self.labels_]
 
     @property
     def nbytes(self):
@@ -198,8 +209,8 @@ class ParameterClusterer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         tensors = {
-            "codebook": self.codebook_,
-            "indices": _packed(self.labels_, len(self.codebook_)),
+            "codebook": to_host(self.codebook_),
+            "indices": _packed(to_host(self.labels_), len(self.codebook_)),
         }
         info = {
             "class": type(self).__name__,

@@ -8,8 +8,8 @@ from scipy import sparse
 from sklearn.utils.validation import validate_data
 
 from sklearn_ternary import _dispatch
-from sklearn_ternary._gpu.arrays import contiguous, from_device, is_device_array
-from sklearn_ternary._validation import check_finite, validated_on_device
+from sklearn_ternary._gpu.arrays import from_device, is_device_array, to_host
+from sklearn_ternary._in_kind import validated
 from sklearn_ternary.cluster._blocked_rows import BlockedRows, rows_per_block
 from sklearn_ternary.cluster._chunks import Parts, aligned_blocks, chunks_of
 from sklearn_ternary.cluster._device_rows import DeviceRows
@@ -62,7 +62,7 @@ def read(
     centers=None,
     dtype=None,
     widen=False,
-    host_only=None,
+    host_only=False,
 ):
     """Validate X and make rows of it.
 
@@ -80,29 +80,24 @@ def read(
         Of the rows; None keeps that of X where it is float32 or float64.
     widen : bool, default=False
         Make the rows float64 where X and `centers` differ.
-    host_only : str, default=None
-        What devices cannot do, as ``parameter=value``, if anything is wanted that
-        they cannot.
+    host_only : bool, default=False
+        Whether something is wanted that devices cannot do: rows of a CuPy array are
+        copied to the host then.
 
     Returns
     -------
     data : Data
     """
-    X = from_device(X)
-    if is_device_array(X) and host_only:
-        raise ValueError(
-            f"{host_only} is not computed on devices, and X is a CuPy array; copy it "
-            "to the host with its method get()"
-        )
+    given = X = from_device(X)
+    if is_device_array(X) and _dispatch.goes_to_device(X, config=config) and host_only:
+        X = to_host(X)
     chunks = None if is_device_array(X) else chunks_of(X)
     if chunks is None and _is_large_to_convert(X, config):
         chunks = Parts([X])
-    given = X
     if is_device_array(X):
-        X = contiguous(validated_on_device(estimator, X, reset))
-        check_finite(X, "X")
+        X = given = validated(estimator, X, reset=reset)
     elif chunks is None:
-        X = given = validate_data(
+        X = validate_data(
             estimator,
             X,
             accept_sparse="csr",
@@ -114,6 +109,7 @@ def read(
         if sparse.issparse(X) and not X.has_canonical_format:
             X = X.copy()
             X.sum_duplicates()
+        given = given if is_device_array(given) else X
     if chunks is None:
         largest = largest_of(X) if X.dtype == np.float64 else 0.0
         survey = _Survey(X.shape, X.dtype, largest, None)
@@ -136,24 +132,24 @@ def read(
         _prepared, dtype=dtype, exponent=exponent, directions=directions, config=config
     )
     zero = survey.zero
+    to_device = chunks is None and not host_only and not sparse.issparse(X)
+    to_device = to_device and _dispatch.goes_to_device(X, config=config)
     if chunks is None and sparse.issparse(X):
         X = X.astype(dtype, copy=False)
         if directions:
             X, zero = unit_rows(X, config)
         rows = SparseRows(times_power(X, -exponent), config)
+    elif to_device:
+        X = X.astype(dtype, copy=False)
+        if directions:
+            X, zero = unit_rows(X, config)
+            zero = to_host(zero)
+        rows = DeviceRows(times_power(X, -exponent), config)
     else:
         same = survey.dtype == dtype and exponent == 0 and not directions
         if chunks is None and not same and X.size * dtype.itemsize > _bytes(config):
             chunks = Parts([X])
-        if (
-            chunks is None
-            and not host_only
-            and _dispatch.goes_to_device(X, config=config)
-        ):
-            rows = DeviceRows(
-                times_power(X.astype(dtype, copy=False), -exponent), config
-            )
-        elif chunks is not None:
+        if chunks is not None:
             rows = BlockedRows(chunks, survey.shape, dtype, prepare, config)
         else:
             rows = DenseRows(prepare(X), config)

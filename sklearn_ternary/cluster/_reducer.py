@@ -4,10 +4,19 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_consistent_length, check_random_state
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from sklearn_ternary._gpu.arrays import (
+    from_device,
+    like,
+    namespace,
+    on_its_device,
+    take,
+    to_host,
+)
+from sklearn_ternary._in_kind import HostPickles, validated
 from sklearn_ternary._sklearn_compat import (
     Interval,
     StrOptions,
@@ -16,10 +25,10 @@ from sklearn_ternary._sklearn_compat import (
 )
 from sklearn_ternary.cluster._clustered_kmeans import ClusteredKMeans
 
-_DTYPES = [np.float64, np.float32]
 
-
-class ClusterReducer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class ClusterReducer(
+    HostPickles, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+):
     """Replace rows by the centroids of their clusters.
 
     `transform` gives every row the centroid that is nearest to it: vector
@@ -114,6 +123,7 @@ class ClusterReducer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.tol = tol
         self.random_state = random_state
 
+    @on_its_device
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):
         """Find the centroids.
@@ -131,10 +141,11 @@ class ClusterReducer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         -------
         self : ClusterReducer
         """
-        X = validate_data(self, X, dtype=_DTYPES, order="C")
+        X = validated(self, X, reset=True, order="C")
         weight = _checked_weight(sample_weight, X)
         return self._fit_groups(X, weight, [np.arange(X.shape[0])], [self.n_clusters])
 
+    @on_its_device
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_reduce(self, X, y=None, sample_weight=None):
         """Find the centroids and return them as a smaller data set.
@@ -168,11 +179,15 @@ class ClusterReducer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if y is None:
             self.fit(X, sample_weight=sample_weight)
             return self.cluster_centers_, self.sample_weight_
-        X, y = validate_data(self, X, y, dtype=_DTYPES, order="C", multi_output=True)
+        given = y = from_device(y)
+        X = validated(self, X, reset=True, order="C")
+        y = check_array(to_host(y), dtype=None, ensure_2d=False, input_name="y")
+        check_consistent_length(X, y)
         weight = _checked_weight(sample_weight, X)
         if type_of_target(y) not in ("binary", "multiclass"):
             self._fit_groups(X, weight, [np.arange(X.shape[0])], [self.n_clusters])
-            return self.cluster_centers_, self._means(y, weight), self.sample_weight_
+            means = like(self._means(y, weight), given)
+            return self.cluster_centers_, means, self.sample_weight_
         y = np.ravel(y)
         classes, codes = np.unique(y, return_inverse=True)
         groups = [np.flatnonzero(codes == i) for i in range(len(classes))]
@@ -184,14 +199,14 @@ class ClusterReducer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self._fit_groups(X, weight, groups, counts)
         return (
             self.cluster_centers_,
-            np.repeat(classes, counts),
+            like(np.repeat(classes, counts), given),
             self.sample_weight_,
         )
 
     def _fit_groups(self, X, weight, groups, counts):
         """Cluster each group of rows by itself."""
         random_state = check_random_state(self.random_state)
-        self.labels_ = np.empty(X.shape[0], dtype=np.int32)
+        labels = np.empty(X.shape[0], dtype=np.int32)
         self.inertia_, self.n_iter_ = 0.0, 0
         centers, first = [], 0
         for rows, n_clusters in zip(groups, counts, strict=True):
@@ -203,19 +218,19 @@ class ClusterReducer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 tol=self.tol,
                 random_state=random_state,
             )
-            part = X if len(groups) == 1 else X[rows]
+            part = X if len(groups) == 1 else take(X, rows)
             own = None if weight is None else weight[rows]
             # A class without weight still gets its centroids, of the weight 0.
             kmeans.fit(part, sample_weight=own if np.any(own) else None)
-            self.labels_[rows] = first + kmeans.labels_
+            labels[rows] = first + to_host(kmeans.labels_)
             self.inertia_ += kmeans.inertia_
             self.n_iter_ = max(self.n_iter_, kmeans.n_iter_)
             centers.append(kmeans.cluster_centers_)
             first += n_clusters
-        self.cluster_centers_ = np.concatenate(centers)
-        self.sample_weight_ = np.bincount(
-            self.labels_, weights=weight, minlength=len(self.cluster_centers_)
-        ).astype(np.float64)
+        self.cluster_centers_ = namespace(X).concatenate(centers)
+        totals = np.bincount(labels, weights=weight, minlength=first)
+        self.sample_weight_ = like(totals.astype(np.float64), X)
+        self.labels_ = like(labels, X)
         self.reduction_ratio_ = X.shape[0] / len(self.cluster_centers_)
         return self
 
@@ -223,16 +238,17 @@ class ClusterReducer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Weighted mean target of each cluster; of those without weight, of all."""
         columns = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         weight = np.ones(len(y)) if weight is None else weight.astype(np.float64)
+        labels, totals = to_host(self.labels_), to_host(self.sample_weight_)
         sums = [
-            np.bincount(self.labels_, weight * column, len(self.sample_weight_))
-            for column in columns.T
+            np.bincount(labels, weight * column, len(totals)) for column in columns.T
         ]
-        full = self.sample_weight_ > 0
+        full = totals > 0
         of_all = np.average(columns, axis=0, weights=weight)
         means = np.tile(of_all, (len(full), 1))
-        means[full] = np.transpose(sums)[full] / self.sample_weight_[full, None]
+        means[full] = np.transpose(sums)[full] / totals[full, None]
         return means[:, 0] if y.ndim == 1 else means
 
+    @on_its_device
     def transform(self, X):
         """Replace each row by the centroid nearest to it.
 
@@ -245,10 +261,10 @@ class ClusterReducer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X_new : ndarray of shape (n_samples, n_features)
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=_DTYPES, order="C", reset=False)
+        X = validated(self, X, reset=False, order="C")
         kmeans = ClusteredKMeans(len(self.cluster_centers_))
-        kmeans.cluster_centers_ = self.cluster_centers_
-        return self.cluster_centers_[kmeans.predict(X)].astype(X.dtype, copy=False)
+        kmeans.cluster_centers_ = centers = like(self.cluster_centers_, X)
+        return centers[kmeans.predict(X)].astype(X.dtype, copy=False)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -260,7 +276,10 @@ def _checked_weight(sample_weight, X):
     if sample_weight is None:
         return None
     return _check_sample_weight(
-        sample_weight, X, dtype=X.dtype, ensure_non_negative=True
+        to_host(from_device(sample_weight)),
+        np.broadcast_to(X.dtype.type(0), X.shape),
+        dtype=X.dtype,
+        ensure_non_negative=True,
     )
 
 

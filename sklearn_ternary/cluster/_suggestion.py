@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.metrics import pairwise_distances_chunked
 from sklearn.utils import check_array, check_random_state
 
+from sklearn_ternary._gpu.arrays import device_of, from_device, like, to_host
 from sklearn_ternary._sklearn_compat import Interval, StrOptions, validate_params
 from sklearn_ternary.cluster._clustered_kmeans import ClusteredKMeans
 
@@ -143,16 +144,20 @@ def suggest_n_clusters(
     >>> suggestion.scores.round(2)
     array([0.61, 0.67, 0.75, 0.62, 0.55, 0.45])
     """
-    X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
+    given = from_device(X)
+    X = check_array(
+        to_host(given), accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
+    )
     candidates = _checked_range(k_range, method, X)
     random_state = check_random_state(random_state)
-    kmeans = _Fits(ClusteredKMeans() if estimator is None else estimator, random_state)
+    estimator = ClusteredKMeans() if estimator is None else estimator
+    kmeans = _Fits(estimator, random_state, given)
     fitted = [kmeans.fit(X, k) for k in candidates]
     inertias = np.array([one.inertia_ for one in fitted], dtype=np.float64)
     errors = None
     if method == "silhouette":
         metric = getattr(kmeans.estimator, "metric", "euclidean")
-        labels = [one.labels_ for one in fitted]
+        labels = [to_host(one.labels_) for one in fitted]
         scores = _silhouettes(X, labels, metric, sample_size, random_state)
         best = _argmax(scores)
     elif method == "elbow":
@@ -207,10 +212,14 @@ def _checked_range(k_range, method, X):
 
 
 class _Fits:
-    """Fits clones of an estimator, each with random numbers of its own."""
+    """Fits clones of an estimator, each with random numbers of its own.
 
-    def __init__(self, estimator, random_state):
+    Ours are fitted where the data given is; others may know arrays of the host alone.
+    """
+
+    def __init__(self, estimator, random_state, given):
         self.estimator = estimator
+        self.home = given if isinstance(estimator, ClusteredKMeans) else None
         self.random_state = random_state
         self.is_random = "random_state" in estimator.get_params()
 
@@ -219,7 +228,8 @@ class _Fits:
         params = {"n_clusters": int(n_clusters)}
         if self.is_random:
             params["random_state"] = self.random_state.randint(_LARGEST_SEED)
-        return clone(self.estimator).set_params(**params).fit(X)
+        with device_of(self.home):
+            return clone(self.estimator).set_params(**params).fit(like(X, self.home))
 
 
 def _argmax(scores):

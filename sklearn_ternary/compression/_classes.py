@@ -2,11 +2,13 @@
 
 import copy
 import functools
+import inspect
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_ternary._in_kind import through_host
 from sklearn_ternary.compression._job import Options
 from sklearn_ternary.compression._run import run
 
@@ -67,6 +69,32 @@ class _Absent:
         raise AttributeError(f"{name!r} object has no attribute {self.name!r}")
 
 
+# What is given samples.
+_OF_SAMPLES = (
+    "decision_function",
+    "fit",
+    "fit_transform",
+    "inverse_transform",
+    "predict",
+    "predict_joint_log_proba",
+    "predict_log_proba",
+    "predict_proba",
+    "score",
+    "score_samples",
+    "transform",
+)
+
+
+class _ThroughHost:
+    """A method that the class has under conditions, with `through_host`."""
+
+    def __init__(self, method):
+        self.method = method
+
+    def __get__(self, instance, owner=None):
+        return through_host(self.method.__get__(instance, owner))
+
+
 # They change float weights in place.
 _ABSENT = ("partial_fit", "densify", "sparsify")
 
@@ -107,7 +135,13 @@ def compressed_class(original_class, mixin):
     }
     namespace |= {n: _Absent() for n in _ABSENT if hasattr(original_class, n)}
     name = f"Compressed{original_class.__name__}"
-    return type(name, (mixin, original_class), namespace)
+    cls = type(name, (mixin, original_class), namespace)
+    for name in _OF_SAMPLES:
+        method = inspect.getattr_static(cls, name, None)
+        if method is not None:
+            wrap = through_host if inspect.isfunction(method) else _ThroughHost
+            setattr(cls, name, wrap(method))
+    return cls
 
 
 def _new(original_class, mixin):

@@ -4,6 +4,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 
+from sklearn_ternary._in_kind import through_host
 from sklearn_ternary._layouts import get_layout
 from sklearn_ternary.compression import _linear, _networks, _projections
 from sklearn_ternary.compression._classes import CompressedEstimator, unfitted
@@ -16,6 +17,7 @@ from sklearn_ternary.quantization._scales import check_scale
 _FAMILIES = dict([*_linear.families(), *_networks.families(), *_projections.families()])
 
 
+@through_host
 def compress(
     estimator,
     X_calibration=None,
@@ -94,6 +96,10 @@ def compress(
     calibration data; :func:`sklearn.base.clone` keeps the options, so that
     cross-validation measures compressed models. `partial_fit`, `densify` and
     `sparsify` are absent: they change float weights in place.
+
+    Models of scikit-learn check arrays of the host: those of a device are copied there
+    and what is predicted is copied back. Products of arrays of the host are computed
+    on a device under ``backend="cuda"``.
 
     `coef_` and `components_` are :class:`TernaryArray` of the original's shape,
     the entries of `coefs_` transposed views of one; :func:`numpy.asarray` and

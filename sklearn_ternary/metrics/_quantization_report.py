@@ -5,9 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sklearn_ternary._gpu.arrays import (
+    is_device_array,
+    like,
+    namespace,
+    on_its_device,
+)
 from sklearn_ternary._validation import as_float_array, check_finite
 
-_CHUNK = 2**18  # Values looked at together.
+# Values looked at together.
+_CHUNK = 2**18
+_DEVICE_CHUNK = 2**24
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class QuantizationReport:
     mse: float
 
 
+@on_its_device
 def quantization_report(x, xq):
     """Compare an array with its quantized version.
 
@@ -81,9 +90,13 @@ def quantization_report(x, xq):
     if not x.size:
         raise ValueError(f"x has no values: its shape is {x.shape}")
     x, xq = x.reshape(-1), xq.reshape(-1)
+    # What is on a device is compared there, in larger chunks.
+    home = xq if is_device_array(xq) else x
+    chunk = _DEVICE_CHUNK if is_device_array(home) else _CHUNK
+    x, xq = like(x, home), like(xq, home)
     parts = [
-        _sums(x[start : start + _CHUNK], xq[start : start + _CHUNK])
-        for start in range(0, len(x), _CHUNK)
+        _sums(x[start : start + chunk], xq[start : start + chunk])
+        for start in range(0, len(x), chunk)
     ]
     xx, yy, xy, ee, x1, y1 = (_total(pairs) for pairs in zip(*parts, strict=True))
     return QuantizationReport(
@@ -104,7 +117,8 @@ def _sums(x, xq):
     x, y = x.astype(np.float64), xq.astype(np.float64)
     both = max(_exponent(x), _exponent(y))
     with np.errstate(under="ignore"):
-        error, e_exponent = _scaled(np.ldexp(x, -both) - np.ldexp(y, -both))
+        ldexp = namespace(x).ldexp
+        error, e_exponent = _scaled(ldexp(x, -both) - ldexp(y, -both))
         x, x_exponent = _scaled(x)
         y, y_exponent = _scaled(y)
         return (
@@ -112,19 +126,19 @@ def _sums(x, xq):
             (float(y @ y), 2 * y_exponent),
             (float(x @ y), x_exponent + y_exponent),
             (float(error @ error), 2 * (e_exponent + both)),
-            (float(np.abs(x).sum()), x_exponent),
-            (float(np.abs(y).sum()), y_exponent),
+            (float(abs(x).sum()), x_exponent),
+            (float(abs(y).sum()), y_exponent),
         )
 
 
 def _exponent(v):
-    return int(np.frexp(np.abs(v).max())[1])
+    return int(np.frexp(float(abs(v).max()))[1])
 
 
 def _scaled(v):
     """The values divided by 2**e so that they are below 1, and e."""
     exponent = _exponent(v)
-    return np.ldexp(v, -exponent), exponent
+    return namespace(v).ldexp(v, -exponent), exponent
 
 
 def _total(pairs):

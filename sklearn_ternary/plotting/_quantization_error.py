@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sklearn_ternary._gpu.arrays import from_device, to_host
 from sklearn_ternary.metrics import quantization_report
 from sklearn_ternary.plotting._pyplot import import_pyplot
 
@@ -219,4 +220,4 @@ def _edges(values, bins):
 def _flat(values):
     if hasattr(values, "toarray") and not isinstance(values, np.ndarray):
         values = values.toarray()
-    return np.ravel(np.asarray(values))
+    return np.ravel(np.asarray(to_host(from_device(values))))

@@ -4,13 +4,20 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ternary import _dispatch
 from sklearn_ternary._config import get_config
+from sklearn_ternary._gpu.arrays import (
+    contiguous,
+    like,
+    namespace,
+    on_its_device,
+    to_host,
+)
+from sklearn_ternary._in_kind import HostPickles, validated
 from sklearn_ternary._layouts import DENSEST, get_layout
 from sklearn_ternary._sklearn_compat import Interval, StrOptions, _fit_context
-from sklearn_ternary._validation import check_finite
 from sklearn_ternary.quantization._allocation import (
     LEVELS,
     check_levels,
@@ -22,7 +29,9 @@ from sklearn_ternary.quantization._groups import row_panels
 from sklearn_ternary.quantization._scales import SCALES
 
 
-class AdaptiveQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class AdaptiveQuantizer(
+    HostPickles, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+):
     """Round each column to as many levels as a mean number of bits allows.
 
     Each column (or block of columns) gets 3 or 5 levels, as
@@ -127,6 +136,7 @@ class AdaptiveQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.scale = scale
         self.copy = copy
 
+    @on_its_device
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Choose the numbers of levels and find the scales.
@@ -152,11 +162,11 @@ class AdaptiveQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"block_size={self.block_size!r} with granularity="
                 f"{self.granularity!r}: a block size goes with granularity='block'"
             )
-        X = self._validated(X, reset=True)
+        X = validated(self, X, reset=True)
         n_samples, n_features = X.shape
         sizes = {"feature": 1, "block": min(self.block_size or 1, n_features)}
         self._group_size = sizes.get(self.granularity, n_features)
-        scales, thresholds, errors = self._candidates(X, levels)
+        scales, thresholds, errors = self._candidates(to_host(X), levels)
 
         starts = np.arange(0, n_features, self._group_size)
         n_values = n_samples * np.diff(np.append(starts, n_features))
@@ -166,26 +176,17 @@ class AdaptiveQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             n_values[:, None] * bits, errors, self.target_bits, X.size, levels
         )
         groups = np.arange(len(choice))
-        self.scale_ = scales[groups, choice]
+        self.scale_ = like(scales[groups, choice], X)
         self._threshold = thresholds[groups, choice]
-        self.n_levels_ = np.array(levels)[choice]
-        self.allocation_ = np.repeat(self.n_levels_, self._group_size)[:n_features]
+        n_levels = np.array(levels)[choice]
+        self.n_levels_ = like(n_levels, X)
+        allocation = np.repeat(n_levels, self._group_size)[:n_features]
+        self.allocation_ = like(allocation, X)
         n_bytes = sum(
             layouts[i].row_bytes(int(n)) for i, n in zip(choice, n_values, strict=True)
         )
         self.bits_per_value_ = 8 * (n_bytes + self.scale_.nbytes) / X.size
         return self
-
-    def _validated(self, X, reset):
-        X = validate_data(
-            self,
-            X,
-            dtype=[np.float64, np.float32],
-            ensure_all_finite=False,
-            reset=reset,
-        )
-        check_finite(X, "X")
-        return X
 
     def _candidates(self, X, levels):
         """Scales, thresholds and squared errors, of shape (n_groups, n_candidates).
@@ -212,6 +213,7 @@ class AdaptiveQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             for i in range(3)
         )
 
+    @on_its_device
     def transform(self, X):
         """Quantize.
 
@@ -225,17 +227,19 @@ class AdaptiveQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Levels, of the dtype of the input.
         """
         check_is_fitted(self)
-        X = self._validated(X, reset=False)
-        in_place = not self.copy and X.flags.writeable
-        out = X if in_place else np.empty(X.shape, dtype=X.dtype)
+        X = validated(self, X, reset=False)
+        in_place = not self.copy and getattr(X.flags, "writeable", True)
+        out = X if in_place else namespace(X).empty(X.shape, dtype=X.dtype)
         group = np.arange(self.n_features_in_) // self._group_size
+        scales, allocation = to_host(self.scale_), to_host(self.allocation_)
         memory = get_config()["working_memory"]
-        for n_levels in np.unique(self.n_levels_).tolist():
-            columns = np.flatnonzero(self.allocation_ == n_levels)
-            scale = self.scale_[group[columns]][None]
-            threshold = self._threshold[group[columns]][None]
+        for n_levels in np.unique(allocation).tolist():
+            columns = np.flatnonzero(allocation == n_levels)
+            scale = like(scales[group[columns]][None], X)
+            threshold = like(self._threshold[group[columns]][None], X)
+            columns = like(columns, X)
             for rows in row_panels(len(X), len(columns), 3 * X.itemsize, memory):
-                part = np.ascontiguousarray(X[rows, columns])
+                part = contiguous(X[rows, columns])
                 out[rows, columns] = _rounded(part, scale, threshold, 1, n_levels)
         return out
 
@@ -265,7 +269,7 @@ def _candidate(values, group_size, n_levels, scale, exponent):
 
 def _rounded(X, scale, threshold, group_size, n_levels):
     """X rounded to the levels of its groups; dtype of X."""
-    dtype = np.result_type(X, scale)
+    dtype = np.result_type(X.dtype, scale.dtype)
     x, scale = X.astype(dtype, copy=False), scale.astype(dtype, copy=False)
     with np.errstate(under="ignore", over="ignore"):
         if n_levels in (3, 5):
@@ -281,5 +285,5 @@ def _rounded(X, scale, threshold, group_size, n_levels):
         if dtype != X.dtype:
             # A scale of more than float32 holds may be the nearest level.
             limit = np.finfo(X.dtype).max
-            values = np.clip(values, -limit, limit)
+            values = namespace(values).clip(values, -limit, limit)
         return values.astype(X.dtype, copy=False)

@@ -5,17 +5,25 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ternary import _dispatch
 from sklearn_ternary._config import get_config
+from sklearn_ternary._gpu.arrays import (
+    contiguous,
+    is_device_array,
+    like,
+    namespace,
+    on_its_device,
+    to_host,
+)
+from sklearn_ternary._in_kind import HostPickles, validated
 from sklearn_ternary._sklearn_compat import (
     Interval,
     Options,
     StrOptions,
     _fit_context,
 )
-from sklearn_ternary._validation import check_finite
 from sklearn_ternary.quantization._clipping import (
     best_step,
     best_zero_point,
@@ -33,7 +41,9 @@ def _range_is_running(estimator):
     )
 
 
-class AffineQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class AffineQuantizer(
+    HostPickles, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+):
     """Round data to the levels of 8-bit or 4-bit integers.
 
     A value x has the code ``q = clip(rint(x / scale) + zero_point, lowest,
@@ -160,6 +170,7 @@ class AffineQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.output = output
         self.copy = copy
 
+    @on_its_device
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Find the scales and zero points.
@@ -175,19 +186,20 @@ class AffineQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self : AffineQuantizer
         """
         self._check_block_size()
-        X = self._validated(X, reset=True)
+        X = validated(self, X, reset=True)
         self.n_samples_seen_ = X.shape[0]
-        self._low, self._high = X.min(axis=0), X.max(axis=0)
+        self._low, self._high = _ends(X)
         if self.calibration == "minmax":
             self._set_range(*self._minmax())
         elif self.calibration == "percentile":
-            self._set_range(*self._percentiles(X))
+            self._set_range(*self._percentiles(to_host(X)))
         else:
-            self._set_least_squares(X)
-        self._describe()
+            self._set_least_squares(to_host(X))
+        self._describe(X)
         return self
 
     @available_if(_range_is_running)
+    @on_its_device
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
         """Update the scales and zero points with a batch.
@@ -207,15 +219,15 @@ class AffineQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         self._check_block_size()
         first = not hasattr(self, "n_samples_seen_")
-        X = self._validated(X, reset=first)
-        low, high = X.min(axis=0), X.max(axis=0)
+        X = validated(self, X, reset=first)
+        low, high = _ends(X)
         if first:
             self._low, self._high, self.n_samples_seen_ = low, high, 0
         self._low = np.minimum(self._low, low)
         self._high = np.maximum(self._high, high)
         self.n_samples_seen_ += X.shape[0]
         self._set_range(*self._minmax())
-        self._describe()
+        self._describe(X)
         return self
 
     def _check_block_size(self):
@@ -224,17 +236,6 @@ class AffineQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"block_size={self.block_size!r} with granularity="
                 f"{self.granularity!r}: a block size goes with granularity='block'"
             )
-
-    def _validated(self, X, reset):
-        X = validate_data(
-            self,
-            X,
-            dtype=[np.float64, np.float32],
-            ensure_all_finite=False,
-            reset=reset,
-        )
-        check_finite(X, "X")
-        return X
 
     @property
     def _group_size(self):
@@ -323,35 +324,42 @@ class AffineQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 )
             self.scale_[groups] = step
 
-    def _describe(self):
+    def _describe(self, X):
+        """Statistics; what `fit` found on the host goes to where X is."""
         n_values = self.n_samples_seen_ * self.n_features_in_
         row_bytes = -(-self.n_features_in_ * self.n_bits // 8)
         zero_bytes = self.zero_point_.size if self.scheme == "affine" else 0
         n_bytes = self.n_samples_seen_ * row_bytes + self.scale_.nbytes + zero_bytes
         self.bits_per_value_ = 8 * n_bytes / n_values
+        self.scale_ = like(self.scale_, X)
+        self.zero_point_ = like(self.zero_point_, X)
 
-    def _parameters(self, dtype):
-        scale = self.scale_.astype(np.result_type(dtype, self.scale_), copy=False)
-        return scale[None], self.zero_point_.astype(scale.dtype)[None]
+    def _parameters(self, X, dtype):
+        """Scales and zero points where X is."""
+        scale, zero_point = like(self.scale_, X), like(self.zero_point_, X)
+        scale = scale.astype(np.result_type(dtype, scale.dtype), copy=False)
+        return scale[None], zero_point.astype(scale.dtype)[None]
 
     def _codes(self, X):
-        scale, zero_point = self._parameters(X.dtype)
-        X = np.ascontiguousarray(X, dtype=scale.dtype)
+        scale, zero_point = self._parameters(X, X.dtype)
+        X = contiguous(X.astype(scale.dtype, copy=False))
         with np.errstate(under="ignore"):
             return _dispatch.affine_codes(
                 X, scale, zero_point, self._group_size, *self._limits
             )
 
     def _values(self, codes, dtype):
-        scale, zero_point = self._parameters(dtype)
+        scale, zero_point = self._parameters(codes, dtype)
         largest = np.finfo(dtype).max
         with np.errstate(over="ignore", under="ignore"):
             values = _dispatch.affine_values(codes, scale, zero_point, self._group_size)
-            if scale.max() > largest / 256:
+            # To ask whether it is needed would wait for a device.
+            if is_device_array(scale) or scale.max() > largest / 256:
                 # The last level can lie half a scale beyond what is finite.
-                np.clip(values, -largest, largest, out=values)
+                namespace(values).clip(values, -largest, largest, out=values)
             return values.astype(dtype, copy=False)
 
+    @on_its_device
     def transform(self, X):
         """Quantize.
 
@@ -365,16 +373,17 @@ class AffineQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             See `output`.
         """
         check_is_fitted(self)
-        X = self._validated(X, reset=False)
+        X = validated(self, X, reset=False)
         if self.output == "codes":
             return self._codes(X)
-        in_place = not self.copy and X.flags.writeable
-        out = X if in_place else np.empty(X.shape, dtype=X.dtype)
+        in_place = not self.copy and getattr(X.flags, "writeable", True)
+        out = X if in_place else namespace(X).empty(X.shape, dtype=X.dtype)
         memory = get_config()["working_memory"]
         for rows in row_panels(X.shape[0], X.shape[1], 2 * X.itemsize, memory):
             out[rows] = self._values(self._codes(X[rows]), X.dtype)
         return out
 
+    @on_its_device
     def inverse_transform(self, X):
         """Turn what `transform` returns into values.
 
@@ -394,15 +403,16 @@ class AffineQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             For codes that no level has.
         """
         check_is_fitted(self)
-        X = self._validated(X, reset=False)
+        X = validated(self, X, reset=False)
         if self.output != "codes":
             return X
         lowest, highest = self._limits
         wrong = (np.rint(X) != X) | (lowest > X) | (highest < X)
         if wrong.any():
-            row, column = np.argwhere(wrong)[0]
+            row, column = np.argwhere(to_host(wrong))[0]
+            value = float(X[row, column])
             raise ValueError(
-                f"X has {X[row, column]} at row {row}, column {column}, which is no "
+                f"X has {value} at row {row}, column {column}, which is no "
                 f"code: those are the integers from {lowest} to {highest}"
             )
         return self._values(X.astype(np.int8), self.scale_.dtype)
@@ -414,3 +424,8 @@ class AffineQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             ["float64", "float32"] if keeps_dtype else []
         )
         return tags
+
+
+def _ends(X):
+    """Least and largest value of each column, of the host."""
+    return to_host(X.min(axis=0)), to_host(X.max(axis=0))

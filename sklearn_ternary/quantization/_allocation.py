@@ -19,6 +19,7 @@ import numpy as np
 
 from sklearn_ternary import _dispatch
 from sklearn_ternary._config import get_config
+from sklearn_ternary._gpu.arrays import like, namespace, on_its_device, to_host
 from sklearn_ternary._layouts import DENSEST
 from sklearn_ternary._reference.groups import n_groups
 from sklearn_ternary._validation import as_float_array, check_finite
@@ -105,11 +106,10 @@ def allocate_precision(
             raise ValueError(f"arrays has the name {name!r} twice")
         names[name] = None
         W = _finite_array(W, name)
-        exponent = magnitude_exponent(W)
         n_values += W.size
-        exponents.append(exponent)
+        exponents.append(magnitude_exponent(W))
         packed = (_quantized(W, n, scale, axis, block_size) for n in levels)
-        pairs = [(A.nbytes, _squared_error(W, A, exponent)) for A in packed]
+        pairs = [(A.nbytes, _squared_error(W, A, exponents[-1])) for A in packed]
         costs.append([n_bytes for n_bytes, _ in pairs])
         errors.append([error for _, error in pairs])
     if not names:
@@ -320,8 +320,8 @@ def _fill(costs, errors, choice, budget):
 
 def magnitude_exponent(W):
     """Exponent e such that the values of ``W * 2**-e`` are at most 1."""
-    largest = max(W.max(initial=0), -W.min(initial=0))
-    return int(np.frexp(np.float64(largest))[1])
+    largest = max(float(W.max()), -float(W.min())) if W.size else 0.0
+    return int(np.frexp(largest)[1])
 
 
 def _pairs(arrays):
@@ -334,6 +334,7 @@ def _finite_array(W, name):
     return W
 
 
+@on_its_device
 def _quantized(W, n_levels, scale, axis, block_size):
     """TernaryArray of a float array without NaN and infinities."""
     if n_levels in (3, 5):
@@ -343,11 +344,11 @@ def _quantized(W, n_levels, scale, axis, block_size):
     X = as_matrix(W)
     group_size, per_row = grouping(W.shape, axis, block_size)
     half = n_levels // 2
-    step = _steps(X, group_size, per_row, half)
+    step = like(_steps(to_host(X), group_size, per_row, half), X)
     # Levels are code * (scale / half): a step in two roundings.
     scales = step * step.dtype.type(half)
     step = scales / step.dtype.type(half)
-    zero = np.zeros_like(step)
+    zero = namespace(step).zeros_like(step)
     with np.errstate(under="ignore"):
         codes = _dispatch.affine_codes(X, step, zero, group_size, -half, half)
     return pack_codes(codes, scales, group_size, W.shape, DENSEST[n_levels])
@@ -378,14 +379,15 @@ def _steps(X, group_size, per_row, half):
     return step.reshape(shape)
 
 
+@on_its_device
 def _squared_error(W, A, exponent):
     """Sum of squared differences of ``W * 2**-exponent`` and A."""
     X, Y = W.reshape(-1), A.toarray().reshape(-1)
-    total = 0.0
+    total, ldexp = 0.0, namespace(X).ldexp
     memory = get_config()["working_memory"]
     with np.errstate(under="ignore"):
         for part in row_panels(len(X), 1, 32, memory):
-            x = np.ldexp(X[part].astype(np.float64), -exponent)
-            y = np.ldexp(Y[part].astype(np.float64), -exponent)
-            total += float(np.sum((x - y) ** 2))
+            x = ldexp(X[part].astype(np.float64), -exponent)
+            y = ldexp(Y[part].astype(np.float64), -exponent)
+            total += float(((x - y) ** 2).sum())
     return total

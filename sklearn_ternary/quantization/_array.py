@@ -11,6 +11,7 @@ from sklearn_ternary._gpu.arrays import (
     contiguous,
     is_device_array,
     namespace,
+    on_its_device,
     to_host,
 )
 from sklearn_ternary._layouts import get_layout
@@ -81,6 +82,7 @@ class TernaryArray:
     # NumPy's operators leave `ndarray op TernaryArray` to this class.
     __array_ufunc__ = None
 
+    @on_its_device
     def __init__(self, packed, scale, shape, layout, *, group_size):
         shape = checked_shape(shape)
         row = get_layout(layout)
@@ -242,6 +244,7 @@ class TernaryArray:
         codes = _dispatch.unpack(self._packed, self._n_values, self._layout)
         return codes.reshape(self._shape)
 
+    @on_its_device
     def toarray(self, dtype=None):
         """Unpack the values.
 
@@ -284,6 +287,7 @@ class TernaryArray:
 
     # -- other forms of the same array -------------------------------------
 
+    @on_its_device
     def to_layout(self, name):
         """Repack in another layout of as many levels.
 
@@ -313,6 +317,7 @@ class TernaryArray:
             packed[rows] = _dispatch.pack(codes, name)
         return self._new(packed, self._scale, self._shape, name, self._group_size)
 
+    @on_its_device
     def __getitem__(self, key):
         """Select along the first axis: an integer, a slice, a mask or indices."""
         selected = select(

@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from sklearn_ternary import _dispatch
+from sklearn_ternary._gpu.arrays import from_device, to_host
 from sklearn_ternary._layouts import get_layout
 from sklearn_ternary.quantization._array import TernaryArray
 from sklearn_ternary.quantization._groups import checked_shape, matrix_shape
@@ -56,6 +57,8 @@ def to_ggml(A, layout, *, round_scale=False):
 
     Notes
     -----
+    The bytes are of the host, wherever the array is.
+
     As in ggml's own quantization, a TQ1_0 or TQ2_0 block of zeros has scale 0.
 
     Examples
@@ -74,6 +77,7 @@ def to_ggml(A, layout, *, round_scale=False):
     row = _ggml_layout(layout)
     if not isinstance(A, TernaryArray):
         raise ValueError(f"A is a {type(A).__name__}; a TernaryArray is required")
+    A = A.get()
     if A.n_levels != 3:
         raise ValueError(f"A has {A.n_levels} levels; layout {layout!r} has 3")
     _check_rows(A.shape, row)
@@ -124,7 +128,7 @@ def from_ggml(data, shape, layout):
     row = _ggml_layout(layout)
     shape = checked_shape(shape)
     _check_rows(shape, row)
-    data = _as_bytes(data)
+    data = _as_bytes(to_host(from_device(data)))
     n_units = math.prod(shape) // row.unit_values
     unit_bytes, tail = row.unit_bytes, _TAIL
     if layout in _IN_BLOCKS:

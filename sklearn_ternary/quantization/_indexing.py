@@ -7,7 +7,7 @@ how many values of a row share a scale, in this order.
 import numpy as np
 
 from sklearn_ternary import _dispatch
-from sklearn_ternary._gpu.arrays import contiguous
+from sklearn_ternary._gpu.arrays import contiguous, is_device_array, like
 from sklearn_ternary._layouts import get_layout
 from sklearn_ternary._reference.groups import spread
 from sklearn_ternary.quantization._groups import matrix_shape
@@ -27,6 +27,8 @@ def select(packed, scale, shape, layout, group_size, key):
         If `key` is something else, or out of range.
     """
     key = _first_key(key)
+    if isinstance(key, np.ndarray) or is_device_array(key):
+        key = like(key, packed)
     if not shape:
         raise IndexError("a TernaryArray without dimensions cannot be indexed")
     if len(shape) == 1:
@@ -80,7 +82,7 @@ def _row(packed, scale, shape, layout, size):
     n_rows, n_columns = matrix_shape(shape)
     if n_columns and size % n_columns == 0:
         owner = np.arange(n_rows) * n_columns // size
-        scale, size = scale[0, owner][:, None], n_columns
+        scale, size = scale[0, like(owner, scale)][:, None], n_columns
     elif n_columns and n_columns % size == 0:
         scale = scale.reshape(n_rows, n_columns // size)
     else:

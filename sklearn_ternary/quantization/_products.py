@@ -6,13 +6,19 @@ import numpy as np
 
 from sklearn_ternary import _dispatch
 from sklearn_ternary._config import get_config
-from sklearn_ternary._gpu.arrays import as_array, is_device_array, like
+from sklearn_ternary._gpu.arrays import (
+    as_array,
+    is_device_array,
+    like,
+    on_its_device,
+)
 from sklearn_ternary._validation import check_finite
 from sklearn_ternary.quantization._groups import row_panels
 
 ACTIVATIONS = ("float32", "int8")
 
 
+@on_its_device
 def left_product(A, X, activations="float32", out=None, *, transposed=False):
     """A · X, or Aᵀ · X, for X of shape (K,) or (..., K, N)."""
     X = _operand(A, X, activations)
@@ -26,6 +32,7 @@ def left_product(A, X, activations="float32", out=None, *, transposed=False):
     return _into(out, Y.reshape(*rows.shape[:-1], n_out).swapaxes(-1, -2))
 
 
+@on_its_device
 def right_product(X, A, activations="float32", out=None, *, transposed=False):
     """X · A, or X · Aᵀ, for X of shape (M,) or (..., N, M), dense or sparse."""
     n_inner, n_out = A.shape[::-1] if transposed else A.shape

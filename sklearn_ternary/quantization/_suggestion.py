@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from numbers import Real
 
+from sklearn_ternary._gpu.arrays import on_its_device
 from sklearn_ternary._validation import as_float_array, check_finite
 from sklearn_ternary.metrics._quantization_report import quantization_report
 from sklearn_ternary.quantization._allocation import (
@@ -35,6 +36,7 @@ class PrecisionSuggestion:
     snr_db: float
 
 
+@on_its_device
 def suggest_precision(
     X, target_snr_db, *, levels=LEVELS, scale="mse", axis=None, block_size=None
 ):

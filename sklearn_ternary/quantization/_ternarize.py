@@ -3,7 +3,7 @@
 import numpy as np
 
 from sklearn_ternary import _dispatch
-from sklearn_ternary._gpu.arrays import is_device_array, namespace
+from sklearn_ternary._gpu.arrays import is_device_array, namespace, on_its_device
 from sklearn_ternary._layouts import DENSEST, get_layout
 from sklearn_ternary._reference.groups import n_groups
 from sklearn_ternary._validation import (
@@ -21,6 +21,7 @@ from sklearn_ternary.quantization._scales import (
 )
 
 
+@on_its_device
 def ternarize(
     W,
     *,

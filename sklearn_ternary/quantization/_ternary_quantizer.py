@@ -5,17 +5,12 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ternary import _dispatch
 from sklearn_ternary._config import get_config
-from sklearn_ternary._gpu.arrays import (
-    contiguous,
-    from_device,
-    is_device_array,
-    like,
-    to_host,
-)
+from sklearn_ternary._gpu.arrays import contiguous, like, on_its_device, to_host
+from sklearn_ternary._in_kind import HostPickles, validated
 from sklearn_ternary._layouts import DENSEST
 from sklearn_ternary._reference.groups import n_groups
 from sklearn_ternary._reference.quantize import threshold_of
@@ -27,7 +22,6 @@ from sklearn_ternary._sklearn_compat import (
     _fit_context,
     wants_dataframe,
 )
-from sklearn_ternary._validation import check_finite, validated_on_device
 from sklearn_ternary.quantization._array import TernaryArray
 from sklearn_ternary.quantization._groups import row_panels
 from sklearn_ternary.quantization._scales import (
@@ -56,7 +50,9 @@ def _scale_is_running(estimator):
     )
 
 
-class TernaryQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class TernaryQuantizer(
+    HostPickles, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+):
     """Round data to {-1, 0, 1} times a scale (or to five levels).
 
     With s the scale of a group of values, a value x becomes the nearest of
@@ -174,6 +170,7 @@ class TernaryQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.output = output
         self.copy = copy
 
+    @on_its_device
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Find the scales.
@@ -202,6 +199,7 @@ class TernaryQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self
 
     @available_if(_scale_is_running)
+    @on_its_device
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
         """Update the scales with a batch.
@@ -233,19 +231,7 @@ class TernaryQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _validated(self, X, reset):
         check_scale(self.scale if isinstance(self.scale, str) else 0, self.n_levels)
-        X = from_device(X)
-        if is_device_array(X):
-            X = validated_on_device(self, X, reset)
-        else:
-            X = validate_data(
-                self,
-                X,
-                dtype=[np.float64, np.float32],
-                ensure_all_finite=False,
-                reset=reset,
-            )
-        check_finite(X, "X")
-        return X
+        return validated(self, X, reset=reset)
 
     def _checked_group_size(self, n_features):
         if (self.granularity == "block") != (self.block_size is not None):
@@ -351,6 +337,7 @@ class TernaryQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             X, threshold, scale, self._group_size, self.n_levels
         )
 
+    @on_its_device
     def transform(self, X):
         """Quantize.
 
@@ -385,6 +372,7 @@ class TernaryQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             X[rows] = self._values(X[rows])
         return X
 
+    @on_its_device
     def inverse_transform(self, X):
         """Turn what `transform` returns into values.
 
@@ -428,11 +416,6 @@ class TernaryQuantizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             )
         scale = like(self.scale_, X)[None]
         return _dispatch.code_values(codes, scale, self._group_size, self.n_levels)
-
-    def __getstate__(self):
-        # A file that is read where there is no device.
-        state = super().__getstate__()
-        return {key: to_host(value) for key, value in state.items()}
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -24,6 +24,7 @@ AUTOMATIC = {
     "strict": False,
     "collect_metrics": False,
     "working_memory": 1024,
+    "max_device_fraction": 0.8,
 }
 
 # Values other than the automatic ones.
@@ -34,6 +35,7 @@ OTHER = {
     "strict": True,
     "collect_metrics": True,
     "working_memory": 64.5,
+    "max_device_fraction": 0.5,
 }
 
 VARIABLES = {
@@ -43,6 +45,7 @@ VARIABLES = {
     "strict": "SKLEARN_TERNARY_STRICT",
     "collect_metrics": "SKLEARN_TERNARY_COLLECT_METRICS",
     "working_memory": "SKLEARN_TERNARY_WORKING_MEMORY",
+    "max_device_fraction": "SKLEARN_TERNARY_MAX_DEVICE_FRACTION",
 }
 
 
@@ -170,6 +173,7 @@ REFUSED = [
         ("working_memory", v)
         for v in (0, -1, -(10**400), np.nan, np.inf, True, "64", 1j, [1])
     ),
+    *(("max_device_fraction", v) for v in (0, -0.5, 1.01, np.nan, True, "0.5", [1])),
 ]
 
 
@@ -192,6 +196,7 @@ ALLOWED = [
     *(("strict", v) for v in (True, False)),
     *(("collect_metrics", v) for v in (True, False)),
     *(("working_memory", v) for v in (1, 0.5, 10**12, np.float32(2), np.int32(3))),
+    *(("max_device_fraction", v) for v in (1, 0.01, np.float32(0.5))),
 ]
 
 
@@ -288,6 +293,7 @@ with config_context(isa=None, working_memory=7):
         ("collect_metrics", "2"),
         ("working_memory", "nan"),
         ("working_memory", "lots"),
+        ("max_device_fraction", "1.5"),
     ],
 )
 def test_invalid_environment_is_an_error_at_every_use(key, text):

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from sklearn_ternary import cuda
-from sklearn_ternary._gpu import device
+from sklearn_ternary._gpu import device, grids, kernels, tuning
 from sklearn_ternary.cli import main
 from sklearn_ternary.cli._bench_cuda import cuda_tasks
 
@@ -138,6 +138,54 @@ def test_batch_sizes(cupy, largest, by, monkeypatch):
     utilization = 1 if by == "error" else largest / 1000
     assert cuda.find_batch_size(step, max_utilization=utilization) == largest
     assert len(tried) == len(set(tried)) <= 12
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    """A cache folder of its own, and nothing read of it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(grids, "_loaded", {})
+    monkeypatch.setattr(tuning, "_ROWS", 8)
+    monkeypatch.setattr(tuning, "_COLUMNS", 96)
+
+
+def test_tune(cupy, cache, monkeypatch):
+    """The best of all numbers is kept by the name of the device."""
+
+    def milliseconds(start, end):
+        blocks = grids.blocks_per_multiprocessor("stand-in")
+        return times[blocks]
+
+    monkeypatch.setattr(cupy.cuda, "get_elapsed_time", milliseconds)
+    # What does not save enough is left.
+    times = {blocks: 1.0 if blocks == 16 else 0.99 for blocks in grids.CANDIDATES}
+    assert cuda.tune()["blocks_per_multiprocessor"] == 16
+    times = {blocks: abs(blocks - 4) + 1.0 for blocks in grids.CANDIDATES}
+    tuned = cuda.tune(1, save=True)
+    assert tuned["device"] == "stand-in"
+    assert tuned["blocks_per_multiprocessor"] == 4
+    assert tuned["milliseconds"] == pytest.approx(times)
+    assert kernels.n_blocks(cupy, 10**6, 1) == 4 * 2
+    grids._loaded.clear()
+    assert kernels.n_blocks(cupy, 10**6, 1) == 4 * 2
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"format": "x", "blocks": {}}', '{"blocks": 1}', "{" * 9]
+)
+def test_grids_that_are_malformed(cupy, cache, text):
+    grids.save("stand-in", 4)
+    grids.default_path().write_text(text)
+    with pytest.warns(RuntimeWarning, match="are ignored"):
+        assert grids.blocks_per_multiprocessor("stand-in") == 16
+    with pytest.raises(ValueError, match=r"malformed|Expecting"):
+        grids.read_grids(grids.default_path())
+
+
+def test_tune_without_a_device(clean, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(RuntimeError, match="CuPy is not installed"):
+        cuda.tune()
 
 
 def test_batch_sizes_without_a_device():

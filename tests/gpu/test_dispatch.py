@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sklearn_ternary import _dispatch, _reference, config_context, dispatch_report
-from sklearn_ternary._gpu import memory
+from sklearn_ternary._gpu import memory, transfer
 from sklearn_ternary.exceptions import BackendFallbackWarning
 
 RNG = np.random.default_rng(0)
@@ -120,6 +120,28 @@ def test_memory_that_runs_out(cupy, monkeypatch):
         codes, _reference.quantize_codes(X, np.float32([[1]]), 256, 3)
     )
     assert cupy.get_default_memory_pool().n_freed > 0
+
+
+def test_part_of_the_memory(cupy, monkeypatch):
+    """Pieces are as small as the part of what is free asks for; a row has to fit."""
+    asked = []
+
+    def watched(cupy, rows, work):
+        asked.append(rows)
+        return work(rows)
+
+    monkeypatch.setattr(transfer, "halving", watched)
+    monkeypatch.setattr(cupy, "memory_limit", 6 * X.nbytes)
+    expected = _reference.quantize_codes(X, np.float32([[1]]), 12, 3)
+    for fraction, rows in ((1, 40), (0.5, 20), (0.05, 2)):
+        with config_context(backend="cuda", strict=True, max_device_fraction=fraction):
+            codes = _dispatch.quantize_codes(X, np.float32([[1]]), 12, 3)
+        np.testing.assert_array_equal(codes, expected)
+        assert asked.pop() == rows
+    little = config_context(backend="cuda", strict=True, max_device_fraction=0.01)
+    with little, pytest.raises(RuntimeError, match=r"max_device_fraction=0\.01"):
+        _dispatch.quantize_codes(X, np.float32([[1]]), 12, 3)
+    assert cupy.get_default_memory_pool().used_bytes() == 0
 
 
 def test_too_little_memory_for_a_row(cupy, monkeypatch):

@@ -100,6 +100,16 @@ def test_packed_array_on_a_device(cupy):
     A, expected = ternarize(cupy.asarray(X), axis=1), ternarize(X, axis=1)
     assert A[3:9].get() == expected[3:9]
     assert A[2].get() == expected[2]
+    rows = np.array([3, 1])
+    for key in (rows, np.arange(len(X)) % 3 == 0, [3, 1]):
+        assert A[key].get() == expected[key]
+    for array in (A, expected):
+        assert array[cupy.asarray(rows)].get() == expected[rows]
+    deep = X[:, :24].reshape(-1, 4, 6)
+    for options in ({"axis": (1, 2)}, {"block_size": 12}, {"axis": 2}):
+        in_three = ternarize(deep, **options)
+        assert ternarize(cupy.asarray(deep), **options)[2].get() == in_three[2]
+    assert (A.tocsr() != expected.tocsr()).nnz == 0
     assert is_on(cupy, A.to_layout("t2"))
     assert A.to_layout("t2") == expected
     again = pickle.loads(pickle.dumps(A))

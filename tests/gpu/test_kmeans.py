@@ -85,7 +85,7 @@ def test_larger_than_the_device(cupy, backend, monkeypatch):
     X, weight = make()
     options = {"n_clusters": K, "random_state": 0, "max_iter": 4}
     alone = ClusteredKMeans(**options).fit(cupy.asarray(X), sample_weight=weight)
-    monkeypatch.setattr(lanes, "_fits", lambda lane, X, n_rows: False)
+    monkeypatch.setattr(lanes, "_fits", lambda *args: False)
     monkeypatch.setattr("sklearn_ternary._gpu.memory.PIECE_BYTES", 1024 * X[0].nbytes)
     with config_context(backend=backend, strict=True):
         got = ClusteredKMeans(**options).fit(X, sample_weight=weight)
@@ -134,6 +134,34 @@ def test_empty_clusters(cupy):
         check_same(got, expected, X, lambda a: a.get())
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_batches(cupy, metric):
+    """They go on from what was counted before, wherever that was."""
+    X, weight = make(np.float64, 3)
+    X[:20] = 0  # without direction
+    if metric == "cosine":
+        X[20:40] *= 1e200  # squares beyond the range
+    for given in (None, weight):
+        fitted = []
+        for rows in (X, cupy.asarray(X)):
+            kmeans = ClusteredKMeans(K, metric=metric, random_state=0, max_iter=2)
+            kmeans.fit(rows[:600], sample_weight=None if given is None else given[:600])
+            for start in (600, 850):
+                part = slice(start, start + 250)
+                own = None if given is None else given[part]
+                kmeans.partial_fit(rows[part], sample_weight=own)
+            fitted.append(kmeans)
+        expected, got = fitted
+        np.testing.assert_array_equal(got.labels_.get(), expected.labels_)
+        np.testing.assert_allclose(got._counts, expected._counts, rtol=1e-6)
+        centers = got.cluster_centers_.get()
+        atol = 1e-6 * np.abs(expected.cluster_centers_).max()
+        np.testing.assert_allclose(centers, expected.cluster_centers_, atol=atol)
+        assert got.inertia_ == pytest.approx(expected.inertia_, rel=1e-6)
+        distances = got.transform(cupy.asarray(X[:50])).get()
+        np.testing.assert_allclose(distances, expected.transform(X[:50]), atol=1e-6)
+
+
 def test_starts(cupy):
     """Arrays of the device, functions, and a warm start."""
     X, _ = make()
@@ -151,32 +179,9 @@ def test_starts(cupy):
     check_same(again, expected.set_params(warm_start=True).fit(X), X, lambda a: a.get())
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"metric": "cosine"},
-        {"batch_size": 100},
-        {"min_cluster_size": 3},
-        {"max_cluster_size": 3000},
-    ],
-)
-def test_what_devices_lack(cupy, options):
-    """An error for CuPy arrays; NumPy arrays stay on the host."""
-    X, _ = make()
-    kmeans = ClusteredKMeans(n_clusters=2, random_state=0, **options)
-    ((name, value),) = options.items()
-    with pytest.raises(ValueError, match=f"{name}={value!r} is not computed on dev"):
-        kmeans.fit(cupy.asarray(X))
-    expected = kmeans.fit(X).labels_
-    with config_context(backend="cuda"), pytest.warns(BackendFallbackWarning):
-        np.testing.assert_array_equal(kmeans.fit(X).labels_, expected)
-
-
 def test_errors(cupy):
     X, _ = make()
     kmeans = ClusteredKMeans(n_clusters=2, random_state=0)
-    with pytest.raises(ValueError, match="partial_fit is not computed on devices"):
-        kmeans.partial_fit(cupy.asarray(X))
     bad = X.copy()
     bad[7, 2] = np.nan
     with pytest.raises(ValueError, match="NaN: the first is at row 7, column 2"):

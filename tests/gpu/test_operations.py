@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from sklearn_ternary import _gpu, _reference
-from sklearn_ternary._gpu import scales
+from sklearn_ternary._gpu import expressions, memory, scales
+from sklearn_ternary._layouts import LAYOUTS
 
 # (rows, columns), size of groups
 CASES = [
@@ -116,6 +117,42 @@ def test_every_byte(on_device):
             same_bits(on_device("unpack", packed, n_values, layout), expected)
 
 
+@pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"t2", "t5"}))
+def test_layouts_without_kernels(on_device, layout, monkeypatch):
+    """Written as expressions, a panel of rows at a time."""
+    monkeypatch.setattr(expressions, "_PANEL", 600)
+    half = LAYOUTS[layout].n_levels // 2
+    codes = np.random.default_rng(0).integers(-half, half + 1, (5, 300)).astype(np.int8)
+    packed = _reference.pack(codes, layout)
+    same_bits(on_device("pack", codes, layout), packed)
+    same_bits(on_device("unpack", packed, 300, layout), codes)
+    args = packed, 300, layout, np.float32([[0.7]]), 300
+    same_bits(on_device("unpack_values", *args), _reference.unpack_values(*args))
+    counts = _reference.count_codes(packed, 300, layout)
+    same_bits(on_device("count_codes", packed, 300, layout), counts)
+    assert on_device("find_invalid", packed, layout) == -1
+    packed[3] = packed[4] = {"i8": 0x80, "i4": 0}.get(layout, 0xFF)
+    expected = _reference.find_invalid(packed, layout)
+    assert on_device("find_invalid", packed, layout) == expected >= 0
+    # Pieces of arrays of the host are counted in the units of the layout, too.
+    monkeypatch.setattr(memory, "PIECE_BYTES", 2 * packed[0].nbytes)
+    assert _gpu.find_invalid(packed, layout) == expected
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_affine(on_device, dtype, monkeypatch):
+    monkeypatch.setattr(expressions, "_PANEL", 100)
+    X = make((9, 40), dtype)
+    for rows in (1, 9):
+        scale = np.abs(make((rows, 6), dtype))
+        zero = np.rint(make((rows, 6), dtype) * 9)
+        args = X, scale, zero, 7, -128, 127
+        codes = _reference.affine_codes(*args)
+        same_bits(on_device("affine_codes", *args), codes)
+        args = codes, scale, zero, 7
+        same_bits(on_device("affine_values", *args), _reference.affine_values(*args))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", ["absmean", "twn"])
 def test_groups_of_many_chunks(on_device, dtype, kind, monkeypatch):
@@ -155,5 +192,3 @@ def test_what_is_missing_says_so(any_cupy):
     X = any_cupy.zeros((2, 4), np.float32)
     with pytest.raises(NotImplementedError, match="mse"):
         _gpu.group_scale(X, 4, "mse", 3)
-    with pytest.raises(NotImplementedError, match="q3"):
-        _gpu.quantize_pack(X, X[:, :1], 4, 5, "q3")

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import sparse
 
+from sklearn_ternary._config import get_config
 from sklearn_ternary._gpu.arrays import is_device_array, like, take, to_host
 from sklearn_ternary._gpu.memory import fits
 
@@ -39,7 +40,8 @@ class TrainingData:
         """
         if not is_device_array(reference) or sparse.issparse(self.X):
             return
-        if fits(self.X.nbytes + self.targets.nbytes):
+        fraction = get_config()["max_device_fraction"]
+        if fits(self.X.nbytes + self.targets.nbytes, fraction):
             self.X = like(self.X, reference)
             self.targets = like(self.targets, reference)
 

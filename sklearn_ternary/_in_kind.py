@@ -1,0 +1,84 @@
+"""Estimators whose data may lie on a device, and whose attributes then do, too."""
+
+import functools
+
+import numpy as np
+
+from sklearn_ternary._gpu.arrays import (
+    contiguous,
+    from_device,
+    is_device_array,
+    like,
+    to_host,
+)
+from sklearn_ternary._validation import check_finite, validated_on_device
+
+
+class HostPickles:
+    """A base of estimators: pickles and copies hold NumPy arrays, wherever X was."""
+
+    def __getstate__(self):
+        # A file that is read where there is no device.
+        state = super().__getstate__()
+        return {key: to_host(value) for key, value in state.items()}
+
+
+def validated(estimator, X, *, reset, **options):
+    """X for `estimator`: finite float32 or float64, where it lies.
+
+    Parameters
+    ----------
+    estimator : estimator
+    X : array-like of shape (n, d)
+    reset : bool
+        Whether `estimator` learns the number and the names of the features.
+    **options : dict
+        For `validate_data`, which sees arrays of the host.
+
+    Returns
+    -------
+    X : ndarray, CuPy array or, where the options allow it, sparse matrix
+    """
+    X = from_device(X)
+    if is_device_array(X):
+        X = contiguous(validated_on_device(estimator, X, reset))
+    else:
+        from sklearn.utils.validation import validate_data
+
+        options = {
+            "dtype": ["float64", "float32"],
+            "ensure_all_finite": False,
+            **options,
+        }
+        X = validate_data(estimator, X, reset=reset, **options)
+    if not hasattr(X, "nnz"):
+        check_finite(X, "X")
+    return X
+
+
+def through_host(function):
+    """Make a function of arrays of the host take those of devices, and return such.
+
+    Arguments are copied to the host. Arrays of numbers that it returns go where the
+    first of the arguments that lay on a device was.
+    """
+
+    @functools.wraps(function)
+    def there_and_back(*args, **options):
+        args = [from_device(value) for value in args]
+        options = {key: from_device(value) for key, value in options.items()}
+        home = next(filter(is_device_array, (*args, *options.values())), None)
+        if home is None:
+            return function(*args, **options)
+        args = map(to_host, args)
+        options = {key: to_host(value) for key, value in options.items()}
+        return _moved(function(*args, **options), home)
+
+    return there_and_back
+
+
+def _moved(result, home):
+    if isinstance(result, (list, tuple)):
+        return type(result)(_moved(part, home) for part in result)
+    is_array = isinstance(result, np.ndarray) and result.dtype.kind in "biuf"
+    return like(result, home) if is_array else result
