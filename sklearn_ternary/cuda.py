@@ -45,7 +45,8 @@ def device_info():
         ``available``; ``reason``, a sentence, or None where they are available;
         ``cupy``, the version of CuPy in use or None; and ``devices``, a list of
         dicts with ``number``, ``name``, ``capability`` such as ``(9, 0)``,
-        ``total_memory`` in bytes and ``n_multiprocessors``.
+        ``total_memory`` in bytes, ``n_multiprocessors``, ``shared_memory`` of a block
+        in bytes, and ``tensor_cores``, whether products and k-means use them.
 
     Examples
     --------
@@ -58,13 +59,18 @@ def device_info():
         return {"available": False, "reason": reason, "cupy": None, "devices": []}
     cupy = _device.require()
     n_devices = cupy.cuda.runtime.getDeviceCount()
-    devices = [_device.info(number)._asdict() for number in range(n_devices)]
+    devices = [_device_dict(number) for number in range(n_devices)]
     return {
         "available": True,
         "reason": None,
         "cupy": cupy.__version__,
         "devices": devices,
     }
+
+
+def _device_dict(number):
+    found = _device.info(number)._asdict()
+    return {**found, "tensor_cores": found["capability"] >= _device.MIN_CAPABILITY}
 
 
 def memory_info(device=None):

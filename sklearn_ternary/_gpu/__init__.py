@@ -9,9 +9,9 @@ What is missing here raises NotImplementedError.
 Importing this package does not import CuPy.
 """
 
+from sklearn_ternary._gpu.affine import affine_codes, affine_values
 from sklearn_ternary._gpu.blocks import label_distances
 from sklearn_ternary._gpu.device import require, synchronize
-from sklearn_ternary._gpu.expressions import affine_codes, affine_values
 from sklearn_ternary._gpu.lloyd import nearest_centers
 from sklearn_ternary._gpu.nonfinite import find_nonfinite
 from sklearn_ternary._gpu.pack import (

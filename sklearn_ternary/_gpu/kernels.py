@@ -12,6 +12,7 @@ from sklearn_ternary._gpu.grids import blocks_per_multiprocessor
 _FOLDER = Path(__file__).parent
 # What stands before the text of each file.
 _HEADERS = {
+    "affine": ("real", "rows"),
     "clusters": ("real", "rows"),
     "codec": ("rows", "digits"),
     "lloyd": ("nearest",),

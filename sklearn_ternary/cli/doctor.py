@@ -17,7 +17,7 @@ _STYLES = {OK: "green", WARNING: "yellow", FAILED: "red"}
 
 
 @click.command()
-@click.option("--gpu", is_flag=True, help="Import CuPy and look for devices.")
+@click.option("--gpu", is_flag=True, help="Import CuPy, and try the devices.")
 @click.option(
     "--full",
     is_flag=True,
@@ -34,7 +34,8 @@ def doctor(context, gpu, full, operations, as_json):
     """Check this machine and installation.
 
     Compares every instruction set of the compiled kernels with the NumPy
-    definitions. The exit code is 1 if something is broken.
+    definitions, and with --gpu each device. The exit code is 1 if something is broken,
+    or if a GPU is asked for and none can be used.
     """
     versions = collect_versions()
     checks = [
@@ -184,7 +185,7 @@ def _gpu(try_it):
         return
     info = cuda.device_info()
     if not info["available"]:
-        yield _check("GPU", WARNING, f"not used: {info['reason']}")
+        yield _check("GPU", FAILED, f"cannot be used: {info['reason']}")
         return
     yield _check("GPU", OK, f"CuPy {info['cupy']}")
     for row in info["devices"]:

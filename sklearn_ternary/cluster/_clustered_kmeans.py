@@ -187,7 +187,8 @@ class ClusteredKMeans(
 
     CuPy arrays are clustered where they are, with CuPy arrays as attributes, and
     arrays of NumPy on a device under ``backend="cuda"``: labels for given centres
-    are the same. See the :ref:`user guide <gpu_kmeans>` for what is not done there.
+    are the same. See the :ref:`user guide <gpu_kmeans>`; clusters of given sizes are
+    found on the host.
 
     Callbacks of scikit-learn (``sklearn.callback``) see a task for each run and in
     it one for each iteration, and end the runs or the run where they ask for it.

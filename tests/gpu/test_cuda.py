@@ -61,6 +61,7 @@ def test_reasons(monkeypatch, clean, reason):
     assert cuda.memory_info() is None
     cuda.free_all_blocks()
     result = CliRunner().invoke(main, ["doctor", "--gpu", "--json"])
+    assert result.exit_code == 1
     details = {c["name"]: c["detail"] for c in json.loads(result.output)["checks"]}
     assert reason in details["GPU"]
 
@@ -87,6 +88,7 @@ def test_devices(cupy):
     assert info["reason"] is None
     assert [row["number"] for row in info["devices"]] == [0, 1]
     assert info["devices"][0]["capability"] == (9, 0)
+    assert info["devices"][0]["tensor_cores"]
     before = cuda.memory_info()
     held = cupy.zeros(1000, np.float32)
     after = cuda.memory_info(0)

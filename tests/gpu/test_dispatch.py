@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sklearn_ternary import _dispatch, _reference, config_context, dispatch_report
-from sklearn_ternary._gpu import memory, transfer
+from sklearn_ternary._gpu import memory, quantize, transfer
 from sklearn_ternary.exceptions import BackendFallbackWarning
 
 RNG = np.random.default_rng(0)
@@ -65,6 +65,27 @@ def test_what_devices_lack(cupy):
         _dispatch.group_scale(on_device, 4, "mse", 3)
     with config_context(strict=True), pytest.raises(RuntimeError, match="mse"):
         _dispatch.group_scale(on_device, 4, "mse", 3)
+
+
+def test_a_device_that_fails(cupy, monkeypatch):
+    """An error of CUDA's: the CPU does the work, or there is an error."""
+
+    def fails(*args, **options):
+        raise RuntimeError("cudaErrorLaunchFailure")
+
+    monkeypatch.setattr(quantize, "launch", fails)
+    args = X, np.float32([[0.5]]), 12, 3
+    expected = _reference.quantize_codes(*args)
+    with (
+        config_context(backend="cuda"),
+        pytest.warns(BackendFallbackWarning, match="cudaErrorLaunchFailure") as told,
+    ):
+        for _ in range(2):
+            np.testing.assert_array_equal(_dispatch.quantize_codes(*args), expected)
+    assert len(told) == 1
+    strict = config_context(backend="cuda", strict=True)
+    with strict, pytest.raises(RuntimeError, match="strict=True forbids"):
+        _dispatch.quantize_codes(*args)
 
 
 def test_a_device_that_is_not_there(cupy):

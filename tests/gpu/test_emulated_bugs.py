@@ -40,6 +40,12 @@ SCALES = [
         "sums[item] = sum; maxima[item + 1] = most;",
     ),
 ]
+AFFINE = [
+    ("codes[start + c] = (int8_t)", "codes[start + c + 1] = (int8_t)"),
+    ("step == 0 ? (real)0 : ", ""),
+    ("q > highest ? (real)highest : q", "q"),
+    ("(per_row ? s.row * n_groups : 0)", "s.row * n_groups"),
+]
 CODEC = [
     ("atomicAdd(counts + i, all);", "counts[i] += all;"),
     (
@@ -164,6 +170,18 @@ def exercise_codec():
         compare("count_codes", packed, codes.shape[1], layout)
         packed[1, 7] = packed[2, 8] = 255
         compare("find_invalid", packed, layout)
+
+
+def exercise_affine():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((5, 1100)).astype(np.float32)
+    scale, zero = np.abs(X[:, :4]), np.rint(9 * X[:, 4:8])
+    scale[0, 1] = 0
+    for rows in (slice(1), slice(5)):
+        args = X, scale[rows], zero[rows], 300, -7, 8
+        compare("affine_codes", *args)
+        codes = _reference.affine_codes(*args)
+        compare("affine_values", codes, scale[rows], zero[rows], 300)
 
 
 def exercise_quantize():
@@ -308,6 +326,7 @@ EXERCISES = {
     "matmul": ("matmul", 227 * KIBI, exercise_matmul, MATMUL),
     "scales": ("scales", 227 * KIBI, exercise_scales, SCALES),
     "codec": ("codec", 227 * KIBI, exercise_codec, CODEC),
+    "affine": ("affine", 227 * KIBI, exercise_affine, AFFINE),
     "quantize": ("quantize", 227 * KIBI, exercise_quantize, []),
     "clusters": ("clusters", 227 * KIBI, exercise_clusters, CLUSTERS),
     "lloyd": ("lloyd", 227 * KIBI, exercise_nearest, LLOYD),
@@ -320,7 +339,7 @@ def small(patch):
     """Few blocks, which then have much to do, and small parts of everything."""
     patch.setattr(scales, "_FEW_CHUNKS", 0)
     patch.setattr(scales, "_ROWS_PER_BLOCK", 2)
-    patch.setattr(kernels, "_BLOCKS_PER_MULTIPROCESSOR", 1)
+    patch.setattr(kernels, "blocks_per_multiprocessor", lambda name: 1)
     patch.setattr(scales, "CHUNK", 64)
     patch.setattr(sums, "CHUNK", 64)
     sys.modules["cupy"].replaced = {

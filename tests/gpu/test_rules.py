@@ -211,6 +211,21 @@ def test_estimator(cupy, name):
             case.fitted(cupy.asarray(X))
 
 
+def test_current_stream(cupy, monkeypatch):
+    """CuPy arrays are worked on there and nowhere else, and nothing waits for it."""
+
+    def refused(*args, **options):
+        raise AssertionError("a stream or device of its own, or a wait")
+
+    monkeypatch.setattr(cupy.cuda, "Stream", refused)
+    for waiting in (cupy.Stream, cupy.Device, cupy.Event):
+        monkeypatch.setattr(waiting, "synchronize", refused)
+    there = on_device(cupy, 1, X)
+    for name in ("ternary", "affine", "k-means", "k-means, mini-batches", "reducer"):
+        case = CASES[name]
+        case.results(case.fitted(there), there)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_estimator_without_a_device(clean, monkeypatch, name):
     """One warning and the CPU, or an error."""
