@@ -41,10 +41,19 @@ SCALES = [
     ),
 ]
 AFFINE = [
-    ("codes[start + c] = (int8_t)", "codes[start + c + 1] = (int8_t)"),
-    ("step == 0 ? (real)0 : ", ""),
-    ("q > highest ? (real)highest : q", "q"),
-    ("(per_row ? s.row * n_groups : 0)", "s.row * n_groups"),
+    (
+        "codes[start + c] = (int8_t)(int)q;",
+        "codes[start + c + 1] = (int8_t)(int)q;",
+    ),
+    (
+        "step == 0 ? (real)0 : NEAREST(x[start + c] / step)",
+        "NEAREST(x[start + c] / step)",
+    ),
+    (
+        "q < lowest ? (real)lowest : q > highest ? (real)highest : q",
+        "q < lowest ? (real)lowest : q",
+    ),
+    ("per_row ? s.row * n_groups : 0", "s.row * n_groups"),
 ]
 CODEC = [
     ("atomicAdd(counts + i, all);", "counts[i] += all;"),
