@@ -94,7 +94,7 @@ TASKS = {
         {**MNIST, "learning_rate_init": 5e-3 / 30},
         5,
     ),
-    "MNIST 784-256-256-10, dropout, 20 epochs": ("mnist", MNIST_LONG, 5),
+    "MNIST 784-256-256-10, dropout, 20 epochs": ("mnist", MNIST_LONG, 3),
     "MNIST, 4 epochs, held-out rows": ("mnist, held out", MNIST, 3),
     "MNIST, dropout, 20 epochs, held-out rows": ("mnist, held out", MNIST_LONG, 3),
 }
