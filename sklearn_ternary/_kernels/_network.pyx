@@ -103,10 +103,12 @@ SQUARED = STERN_SQUARED
 ABSOLUTE = STERN_ABSOLUTE
 HUBER = STERN_HUBER
 
-# A parallel region costs more than a small step: one thread does without.
+# A parallel region costs more than a small step, and where other processes want the
+# processors, too, far more: one thread does without.
 cdef enum:
-    # Values from which on a step is shared out among threads.
-    SHARED_FROM = 1 << 16
+    # Values, and multiply-adds, from which on a step is shared out among threads.
+    SHARED_FROM = 1 << 18
+    SHARED_PRODUCT = 1 << 24
 
 # Pointers are those of the arrays in the order of the arguments, then of scratch.
 ctypedef struct Step:
@@ -305,9 +307,11 @@ cdef class Steps:
             float *out
             float *scale = <float *>s.p[3]
             float *scales = <float *>s.p[5]
-            int threads = self.n_threads if n * d >= SHARED_FROM else 1
+            int threads = 1
         if s.operation == ROUND_ROWS:
             # X, rounded (or NULL), q, step
+            if n * d >= SHARED_FROM:
+                threads = self.n_threads
             if threads == 1:
                 for i in range(n):
                     self.round_row(s, i)
@@ -316,6 +320,8 @@ cdef class Steps:
                     self.round_row(s, i)
             return
         # q, step, form, scale, out; scales, tile, sums
+        if n * d * m >= SHARED_PRODUCT:
+            threads = self.n_threads
         product = stern_matmul_int8_for(s.kind)
         matrix = matrix_of(<uint8_t *>s.p[2], m, d)
         segments = stern_mm_segments(&matrix)
@@ -358,22 +364,44 @@ cdef class Steps:
             self.loops.scaled_codes(q, d, step[0], <float *>s.p[1] + i * d)
 
     cdef void product(self, Step *s) noexcept nogil:
+        # BLAS has threads of its own, which would wait for ours to fall asleep: it is
+        # given one, and the rows of the result are shared out among ours.
+        cdef:
+            Py_ssize_t n = s.m if s.operation == MULTIPLY_COLUMNS else s.n
+            int threads = 1, part
+        if s.n * s.d * s.m >= SHARED_PRODUCT:
+            threads = <int>min(<Py_ssize_t>self.n_threads, n)
+        if threads == 1:
+            self.some_products(s, 0, n)
+            return
+        for part in prange(threads, schedule="static", num_threads=threads):
+            self.some_products(s, n * part // threads, n * (part + 1) // threads)
+
+    cdef void some_products(
+        self, Step *s, Py_ssize_t first, Py_ssize_t end
+    ) noexcept nogil:
         # A, B, out; BLAS has columns where these have rows.
         cdef:
-            int n = <int>s.n, d = <int>s.d, m = <int>s.m
+            int n = <int>s.n, d = <int>s.d, m = <int>s.m, here = <int>(end - first)
             float one = 1, zero = 0
             float *A = <float *>s.p[0]
             float *B = <float *>s.p[1]
             float *out = <float *>s.p[2]
         if s.operation == MULTIPLY_ROWS:
             # (n, d) (m, d) -> (n, m)
-            self.sgemm(b"T", b"N", &m, &n, &d, &one, B, &d, A, &d, &zero, out, &m)
+            A += first * d
+            out += first * m
+            self.sgemm(b"T", b"N", &m, &here, &d, &one, B, &d, A, &d, &zero, out, &m)
         elif s.operation == MULTIPLY_WEIGHTS:
             # (n, m) (m, d) -> (n, d)
-            self.sgemm(b"N", b"N", &d, &n, &m, &one, B, &d, A, &m, &zero, out, &d)
+            A += first * m
+            out += first * d
+            self.sgemm(b"N", b"N", &d, &here, &m, &one, B, &d, A, &m, &zero, out, &d)
         else:
             # (n, m) (n, d) -> (m, d)
-            self.sgemm(b"N", b"T", &d, &m, &n, &one, B, &d, A, &m, &zero, out, &d)
+            A += first
+            out += first * d
+            self.sgemm(b"N", b"T", &d, &here, &n, &one, B, &d, A, &m, &zero, out, &d)
 
     cdef void rows(self, Step *s) noexcept nogil:
         cdef:

@@ -5,14 +5,13 @@ import pytest
 from scipy import sparse
 from threadpoolctl import threadpool_info
 
-from sklearn_ternary import config_context
 from sklearn_ternary.neural_network._networks.activations import ReLU
 from sklearn_ternary.neural_network._networks.dropout import Dropout
 from sklearn_ternary.neural_network._networks.linear import Linear
 from sklearn_ternary.neural_network._networks.losses import SoftmaxLoss, SquaredError
 from sklearn_ternary.neural_network._networks.network import Network
 from sklearn_ternary.neural_network._networks.rms_norm import RMSNorm
-from sklearn_ternary.neural_network._training.blas_threads import blas_threads
+from sklearn_ternary.neural_network._training.blas_threads import one_blas_thread
 from sklearn_ternary.quantization import ternarize
 
 
@@ -128,15 +127,14 @@ def test_flips_are_counted():
     assert net.flips() == 0
 
 
-@pytest.mark.parametrize(("n_rows", "n_threads"), [(2, 1), (60_000, 2)])
-def test_blas_takes_as_many_threads_as_batches_are_worth(n_rows, n_threads):
+def test_blas_starts_no_threads():
     def counts():
         found = threadpool_info()
         return {pool["num_threads"] for pool in found if pool["user_api"] == "blas"}
 
     before = counts()
-    with config_context(n_threads=2), blas_threads(make(), n_rows):
-        assert counts() == {n_threads}
+    with one_blas_thread():
+        assert counts() == {1}
     assert counts() == before
 
 

@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 
 from sklearn_ternary._cpu.programs import Program
+from sklearn_ternary._kernels._cpu_features import supported_isas
 from sklearn_ternary._reference.programs import Program as ReferenceProgram
 
 SHAPES = [(1, 1), (3, 10), (33, 31), (70, 100), (130, 530)]
@@ -83,17 +84,24 @@ def test_ternary_products_are_exact(shape, kind, isa, n_threads):
     out = np.zeros((m, d), np.float32)
     check("scaled_codes", lambda o: (codes, scale, o), [out], *options)
     for n in (1, 5, 12, 40):
-        rng = np.random.RandomState(n)
-        q = rng.randint(-128, 128, (n, d)).astype(np.int8)
-        step = rng.rand(n).astype(np.float32)
-        results = []
-        for program in (ReferenceProgram(), Program(n_threads=n_threads, isa=isa)):
-            form, out = program.form(m, d), np.zeros((n, m), np.float32)
-            program.add("pack_weights", codes, form)
-            program.add("multiply_codes", q, step, form, scale, out)
-            program.run()
-            results.append(out)
-        np.testing.assert_array_equal(*results)
+        check_codes(n, m, d, isa, n_threads)
+
+
+def check_codes(n, m, d, isa, n_threads):
+    """Products of rounded rows and ternary codes have the bits of the definition."""
+    rng = np.random.RandomState(n)
+    codes = rng.randint(-1, 2, (m, d)).astype(np.int8)
+    scale = rng.rand(1).astype(np.float32)
+    q = rng.randint(-128, 128, (n, d)).astype(np.int8)
+    step = rng.rand(n).astype(np.float32)
+    results = []
+    for program in (ReferenceProgram(), Program(n_threads=n_threads, isa=isa)):
+        form, out = program.form(m, d), np.zeros((n, m), np.float32)
+        program.add("pack_weights", codes, form)
+        program.add("multiply_codes", q, step, form, scale, out)
+        program.run()
+        results.append(out)
+    np.testing.assert_array_equal(*results)
 
 
 def test_float_products(isa):
@@ -103,6 +111,29 @@ def test_float_products(isa):
     check("multiply_rows", lambda o: (A, B, o), out[:1], isa, 1, bound)
     check("multiply_weights", lambda o: (C, B, o), out[1:2], isa, 1, bound)
     check("multiply_columns", lambda o: (C, A, o), out[2:], isa, 1, bound)
+
+
+@pytest.mark.parametrize("n_threads", [2, 3])
+def test_large_steps_are_shared_out(n_threads):
+    """Values and multiply-adds above the thresholds of `_network`."""
+    n, d, m, bound = 257, 1030, 70, 100 * EPS
+    x, B, C = rows(n, d), rows(m, d, 1), rows(n, m, 2)
+    out, column = np.ones_like(x), np.ones(n, np.float32)
+    isa = supported_isas()[0]
+    options = isa, n_threads
+    check("relu", lambda o: (x, o), [out], *options)
+    check("rms_norm", lambda o, i: (x, B[1], o, i), [out, column], *options)
+    q = np.zeros(x.shape, np.int8)
+    outs = [out, q, column]
+    check("round_rows", lambda o, q, s: (x, o, q, s), outs, *options)
+    for name, pair, shape in (
+        ("multiply_rows", (x, B), (n, m)),
+        ("multiply_weights", (C, B), (n, d)),
+        ("multiply_columns", (C, x), (m, d)),
+    ):
+        outs = [np.zeros(shape, np.float32)]
+        check(name, lambda o, pair=pair: (*pair, o), outs, *options, bound)
+    check_codes(n, m, d, isa, n_threads)
 
 
 def test_sparse_products(isa):

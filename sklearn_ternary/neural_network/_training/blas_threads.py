@@ -1,35 +1,21 @@
-"""How many threads the float products of a training run may take."""
+"""Products of BLAS on the thread that asks for them."""
 
 from functools import cache
 
 from threadpoolctl import ThreadpoolController
 
-from sklearn_ternary._dispatch import choose
 
-# Multiply-adds of a product from which on threads are worth their start.
-_SHARED_FROM = 1_000_000
+def one_blas_thread():
+    """A context in which BLAS starts no threads.
 
-
-def blas_threads(network, n_rows, *, config=None):
-    """A context in which BLAS takes as many threads as batches are worth.
-
-    Parameters
-    ----------
-    network : Network
-    n_rows : int
-        Of a batch.
-    config : Config, default=None
-        Whose ``n_threads`` is the most; that of the calling thread without it.
+    Programs share products out among threads of their own. Those of BLAS would wait
+    for them, and they for those of BLAS: a step would take many times as long.
 
     Returns
     -------
     context : context manager
     """
-    largest = max((row.size for row in network.layout), default=0)
-    if largest * n_rows < _SHARED_FROM:
-        return _libraries().limit(limits=1, user_api="blas")
-    choice = choose("multiply_float", 2**62, network.dtype, config=config)
-    return _libraries().limit(limits=choice.n_threads, user_api="blas")
+    return _libraries().limit(limits=1, user_api="blas")
 
 
 @cache

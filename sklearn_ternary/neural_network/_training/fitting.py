@@ -30,7 +30,7 @@ from sklearn_ternary.neural_network._networks.perceptron import (
     build_network,
     hidden_sizes,
 )
-from sklearn_ternary.neural_network._training.blas_threads import blas_threads
+from sklearn_ternary.neural_network._training.blas_threads import one_blas_thread
 from sklearn_ternary.neural_network._training.checkpoints import Checkpoints
 from sklearn_ternary.neural_network._training.interrupts import InterruptFlag
 from sklearn_ternary.neural_network._training.run import Run
@@ -116,7 +116,7 @@ class Fitting:
         context.call_on_fit_task_begin(**given)
         with device_of(network.parameters):
             data.move(network.parameters)
-            with InterruptFlag() as interrupt, blas_threads(network, batch_size):
+            with InterruptFlag() as interrupt, one_blas_thread():
                 self._train(
                     run,
                     data,
@@ -156,7 +156,7 @@ class Fitting:
         run.begin_epoch(len(data))
         batch_size = self._batch_size(len(data))
         parameters = run.network.parameters
-        with device_of(parameters), blas_threads(run.network, batch_size):
+        with device_of(parameters), one_blas_thread():
             data.move(parameters)
             while run.next_batch(data, batch_size):
                 pass
