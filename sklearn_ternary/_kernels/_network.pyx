@@ -108,7 +108,7 @@ HUBER = STERN_HUBER
 cdef enum:
     # Values, and multiply-adds, from which on a step is shared out among threads.
     SHARED_FROM = 1 << 18
-    SHARED_PRODUCT = 1 << 24
+    SHARED_PRODUCT = 1 << 26
 
 # Pointers are those of the arrays in the order of the arguments, then of scratch.
 ctypedef struct Step:

@@ -27,6 +27,9 @@ from sklearn_ternary.persistence._checkpoint import remove_checkpoints
 from sklearn_ternary.persistence._formats import tensor_writer
 
 LOSSES = ("log_loss", "squared_error", "absolute_error", "huber")
+# More whole numbers than so many, and than the root of the number of samples, are no
+# classes where they are stored as floats.
+_MOST_FLOAT_CLASSES = 20
 
 target_option = click.option(
     "--target",
@@ -177,10 +180,15 @@ def train(
 
 
 def _loss(y):
-    """The loss that suits the targets."""
+    """The loss that suits the targets: whole numbers that are floats may be classes."""
     from sklearn.utils.multiclass import type_of_target
 
-    is_number = type_of_target(y).startswith("continuous")
+    kind, y = type_of_target(y), np.asarray(y)
+    is_number = kind.startswith("continuous") or (
+        kind == "multiclass"
+        and y.dtype.kind == "f"
+        and len(np.unique(y)) > max(_MOST_FLOAT_CLASSES, len(y) ** 0.5)
+    )
     return "squared_error" if is_number else "log_loss"
 
 

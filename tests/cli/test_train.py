@@ -115,14 +115,18 @@ def test_a_table_with_text_classes(iris_table):
 
 def test_numbers_make_a_regressor(folder):
     X, y = load_diabetes(return_X_y=True)
-    np.savez("data.npz", inputs=X, outputs=y + 0.5)
+    np.savez("data.npz", inputs=X, outputs=y)  # whole numbers of dtype float64
     options = "--features inputs --target outputs --epochs 20 --param linear_skip=true"
     output = invoke("train", "data.npz", "-o", "m", *options.split()).output
     assert "R²" in output
     model = ConstrainedTrainer.load("m")
     assert model.loss == "squared_error"
     assert model.linear_skip is True
-    assert model.score(X, y + 0.5) > 0.3
+    assert model.score(X, y) > 0.3
+    np.savez("classes.npz", X=X, y=np.digitize(y, [100, 200]).astype(float))
+    assert (
+        "accuracy" in invoke("train", "classes.npz", "-o", "c", "--epochs", "1").output
+    )
 
 
 def test_options_reach_the_trainer(iris):

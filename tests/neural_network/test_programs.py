@@ -116,7 +116,7 @@ def test_float_products(isa):
 @pytest.mark.parametrize("n_threads", [2, 3])
 def test_large_steps_are_shared_out(n_threads):
     """Values and multiply-adds above the thresholds of `_network`."""
-    n, d, m, bound = 257, 1030, 70, 100 * EPS
+    n, d, m, bound = 257, 1030, 260, 100 * EPS
     x, B, C = rows(n, d), rows(m, d, 1), rows(n, m, 2)
     out, column = np.ones_like(x), np.ones(n, np.float32)
     isa = supported_isas()[0]
