@@ -200,8 +200,8 @@ class AdaptiveQuantizer(
         found = []
         # The columns as rows, a panel of whole groups at a time.
         for groups in row_panels(-(-n_features // size), n_samples * size, 40, memory):
-            columns = slice(groups.start * size, groups.stop * size)
-            values = np.ascontiguousarray(X[:, columns].T).reshape(1, -1)
+            stop = min(groups.stop * size, n_features)
+            values = _dispatch.columns(X, groups.start * size, stop).reshape(1, -1)
             found.append(
                 [
                     _candidate(values, n_samples * size, n, self.scale, exponent)

@@ -313,8 +313,8 @@ class AffineQuantizer(
         for groups in row_panels(
             len(self.scale_), X.shape[0] * size, 4 * X.itemsize, memory
         ):
-            columns = slice(groups.start * size, groups.stop * size)
-            values = np.ascontiguousarray(X[:, columns].T).ravel()
+            stop = min(groups.stop * size, X.shape[1])
+            values = _dispatch.columns(X, groups.start * size, stop).ravel()
             starts = np.arange(0, len(values), X.shape[0] * size)
             if self.scheme == "symmetric":
                 step = best_step(values, starts, highest, highest)

@@ -368,7 +368,7 @@ def _steps(X, group_size, per_row, half):
         memory = get_config()["working_memory"]
         parts = [
             best_step(
-                np.ascontiguousarray(X[:, columns].T).ravel(),
+                _dispatch.columns(X, columns.start, columns.stop).ravel(),
                 n_rows * np.arange(columns.stop - columns.start),
                 half,
                 half,
