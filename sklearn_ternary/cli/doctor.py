@@ -220,4 +220,6 @@ def _print(report):
         markup=False,
     )
     out.print(report["system"]["machine"], markup=False, soft_wrap=True)
-    out.print("\n" + ("Everything works." if report["ok"] else "Something is broken."))
+    failed = [c["name"] for c in report["checks"] if c["status"] == FAILED]
+    text = f"Something is broken: {', '.join(failed)}." if failed else None
+    out.print("\n" + (text or "Everything works."))

@@ -56,15 +56,15 @@ def test_what_devices_lack(cupy):
     """Said once; the CPU does it, and the result goes back to the device."""
     on_device = cupy.asarray(X)
     with pytest.warns(BackendFallbackWarning, match="'cuda' cannot run group_scale"):
-        scale, _ = _dispatch.group_scale(on_device, 4, "mse", 3)
+        scale, _ = _dispatch.group_scale(on_device, 4, "norm", 3)
     assert isinstance(scale, cupy.ndarray)
-    expected, _ = _reference.group_scale(X, 4, "mse", 3)
+    expected, _ = _reference.group_scale(X, 4, "norm", 3)
     np.testing.assert_array_equal(scale.get(), expected)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        _dispatch.group_scale(on_device, 4, "mse", 3)
-    with config_context(strict=True), pytest.raises(RuntimeError, match="mse"):
-        _dispatch.group_scale(on_device, 4, "mse", 3)
+        _dispatch.group_scale(on_device, 4, "norm", 3)
+    with config_context(strict=True), pytest.raises(RuntimeError, match="norm"):
+        _dispatch.group_scale(on_device, 4, "norm", 3)
 
 
 def test_a_device_that_fails(cupy, monkeypatch):

@@ -73,7 +73,8 @@ def test_scales_and_codes(on_device, shape, group_size, dtype):
         same_bits(on_device(operation, *args), expected)
         return expected
 
-    for kind, n_levels in (("twn", 3), ("absmax", 3), ("absmean", 5), ("absmean", 3)):
+    kinds = ("mse", 3), ("twn", 3), ("absmax", 3), ("absmean", 5), ("absmean", 3)
+    for kind, n_levels in kinds:
         scale, threshold = check("group_scale", X, group_size, kind, n_levels)
     for n_levels in (3, 5):
         codes = check("quantize_codes", X, threshold, group_size, n_levels)
@@ -191,5 +192,23 @@ def test_arrays_that_are_not_aligned(any_cupy, dtype):
 
 def test_what_is_missing_says_so(any_cupy):
     X = any_cupy.zeros((2, 4), np.float32)
-    with pytest.raises(NotImplementedError, match="mse"):
-        _gpu.group_scale(X, 4, "mse", 3)
+    for kind in ("mse", "norm"):
+        with pytest.raises(NotImplementedError, match=f"{kind}.*5 levels"):
+            _gpu.group_scale(X, 4, kind, 5)
+    wide = any_cupy.full((2, 4), 1e200)
+    with pytest.raises(NotImplementedError, match="leave float64"):
+        _gpu.group_scale(wide, 4, "mse", 3)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_least_squares(on_device, dtype, monkeypatch):
+    """Zeros, one value, ties, NaN, and groups that are shorter or larger."""
+    monkeypatch.setattr(scales, "_CUT_VALUES", 200)
+    X = make((7, 90), dtype)
+    X[0], X[1], X[2, :40] = 0, 3, 0
+    X[3, ::2], X[3, 1::2] = 1, -1
+    X[4, 7] = np.nan
+    X[5, 8] = np.inf
+    for group_size in (1, 40, 90):
+        args = X, group_size, "mse", 3
+        same_bits(on_device("group_scale", *args), _reference.group_scale(*args))
