@@ -108,7 +108,7 @@ def test_doctor_compares_devices_with_definitions(cupy):
 
 def test_bench_of_a_device(cupy):
     command = ["bench", "--device", "cuda", "--what", "quantize", "--sizes", "4096"]
-    command += ["--repeat", "1", "--no-peers", "--json"]
+    command += ["--iterations", "1", "--no-peers", "--json"]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.output
     rows = json.loads(result.output)["results"]
