@@ -99,6 +99,17 @@ def test_the_controller_keeps_what_it_found():
     assert np.array_equal(half.history_["learning_rate"][:kept], ahead[:kept])
 
 
+def test_training_goes_on_from_a_low_loss():
+    """Noise of a small loss is no divergence."""
+    options = {"max_iter": 10, "batch_size": 8, "warm_start": True}
+    model = trainer(**options).fit(X_DIGITS, Y_DIGITS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.set_params(max_iter=5).fit(X_DIGITS, Y_DIGITS)
+    assert model.training_summary_["n_rollbacks"] == 0
+    assert model.loss_ < 0.05
+
+
 def test_packed_predictions_are_those_of_the_network_in_training():
     X, y = few_digits()
     for options in (

@@ -7,8 +7,8 @@ import numpy as np
 
 # Steps between two copies of the state, and over which losses are compared.
 _PATIENCE = 100
-# A loss above this share of the first one may be a divergence.
-_SHARE_OF_FIRST = 0.5
+# A loss above this share of that of a network that knows nothing may be a divergence.
+_SHARE_OF_NAIVE = 0.5
 _MOST_ROLLBACKS = 20
 
 
@@ -17,27 +17,35 @@ class Guard:
 
     It fails where the loss or the gradient is not finite, or where the running
     average of the loss is above twice that of `_PATIENCE` steps ago and above half of
-    the first loss. The learning rate is then divided by four.
+    the naive loss. The learning rate is then divided by four.
 
     Attributes
     ----------
+    naive : float
+        Loss of a network that has learned nothing; NaN until `begin`.
     n_rollbacks : int
     """
 
     def __init__(self):
-        self.average = self.compared = self.first = math.nan
+        self.average = self.compared = self.naive = math.nan
         self.since = 0
         self.n_rollbacks = 0
         self.saved = None
+
+    def begin(self, loss, of_zeros):
+        """Take in the first loss, and what it would be for outputs of zero.
+
+        The first alone says nothing where training goes on from what was learned.
+        """
+        self.average = loss
+        self.naive = max(loss, of_zeros)
 
     def watch(self, loss, gradient_norm):
         """Whether training has failed at a step that has not been taken yet."""
         if not math.isfinite(loss + gradient_norm):
             return True
-        if math.isnan(self.first):
-            self.first = self.average = loss
         self.average += 0.1 * (loss - self.average)
-        limit = max(2 * self.compared, _SHARE_OF_FIRST * self.first)
+        limit = max(2 * self.compared, _SHARE_OF_NAIVE * self.naive)
         return self.average > limit
 
     @property
@@ -87,14 +95,14 @@ class Guard:
     def state(self):
         own = {
             name: getattr(self, name)
-            for name in ("average", "compared", "first", "since", "n_rollbacks")
+            for name in ("average", "compared", "naive", "since", "n_rollbacks")
         }
         saved = self.saved or {}
         return own | {f"saved.{name}": value for name, value in saved.items()}
 
     @state.setter
     def state(self, state):
-        for name in ("average", "compared", "first", "since", "n_rollbacks"):
+        for name in ("average", "compared", "naive", "since", "n_rollbacks"):
             setattr(self, name, type(getattr(self, name))(state[name]))
         saved = {
             name.removeprefix("saved."): value

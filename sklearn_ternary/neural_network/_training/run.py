@@ -174,6 +174,8 @@ class Run:
         # A handful of numbers: arrays would take longer than the arithmetic.
         sums = sums.T.tolist()
         gradient_norm = math.sqrt(math.fsum(sums[0]))
+        if math.isnan(self.guard.naive):
+            self.guard.begin(loss, share * self._loss_of_zeros(targets, weight))
         if self.guard.watch(loss, gradient_norm):
             self._roll_back(loss)
             return loss
@@ -287,6 +289,13 @@ class Run:
         direction[self.flips.frozen] = 0
         squares = self.operations.square_sums(direction, self.segments.bounds)
         sums[2] = squares.tolist()
+
+    def _loss_of_zeros(self, targets, weight):
+        """What a batch would lose with outputs of zero."""
+        network = self.network
+        Z = np.zeros((len(targets), network.n_outputs), network.dtype)
+        found = to_host(targets), to_host(weight)
+        return network.loss_.value_and_gradient(Z, *found)[0]
 
     def _good_state(self):
         state = {f"optimizer.{k}": v for k, v in self.optimizer.state.items()}
