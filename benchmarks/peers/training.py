@@ -10,22 +10,28 @@ same with RMSNorm before every layer, weights rounded to three levels and activa
 to 8 bits (BitNet b1.58), as ours. Prediction is that of one sample by packed weights,
 beside the float twin as its `predict` computes it (with sums in float64, so that a row
 does not depend on its neighbours), by a bare float32 program of ours, by NumPy and by
-torch. The share of the peak
-is what the products of a step would take at the multiply-add rate of float32 vectors,
-measured in the same run, of the time of the step; 8-bit products and the tile unit are
-above that rate.
+torch. The share of the peak is what the products of a step would take at the
+multiply-add rate of float32 vectors, measured in the same run, of the time of the
+step; 8-bit products and the tile unit are above that rate. Whole fits are those of the
+digits with scikit-learn's `MLPClassifier` of equal sizes, epochs and batches beside
+ours: time that passes, on one thread and on all.
 """
 
 import argparse
 import importlib.util
 import json
+import os
 import sys
+import warnings
 from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
-from time import process_time
+from time import perf_counter, process_time
 
 import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
 from sklearn_ternary import ConstrainedTrainer, config_context
@@ -63,6 +69,8 @@ CONTROLLED, BOUNDED = "with controller", "with auxiliary network and trust regio
 TWIN, BARE, NUMPY = "float", "float program", "NumPy float"
 INSTALL_TORCH = "torch: not found; pip install torch"
 RATE = 1e-3
+FIT_LAYERS, FIT_EPOCHS, FIT_BATCH = (128, 128), 20, 32
+PERCEPTRON = "MLPClassifier"
 
 
 def network_of(widths, ternary):
@@ -221,6 +229,47 @@ def predictions(widths, x):
     return contestants
 
 
+def fits(rounds=3):
+    """Rows of results for whole fits of the digits."""
+    X, y = load_digits(return_X_y=True)
+    X = (X / 16).astype(np.float32)
+    train, test, train_y, test_y = train_test_split(
+        X, y, test_size=0.3, stratify=y, random_state=0
+    )
+    equal = {
+        "hidden_layer_sizes": FIT_LAYERS,
+        "max_iter": FIT_EPOCHS,
+        "batch_size": FIT_BATCH,
+        "n_iter_no_change": FIT_EPOCHS,
+        "random_state": 0,
+    }
+    as_float = {"quantize_weights": None, "quantize_activations": None}
+    models = {
+        OURS: ConstrainedTrainer(**equal),
+        TWIN: ConstrainedTrainer(**equal, **as_float),
+        PERCEPTRON: MLPClassifier(**equal, tol=0.0),
+    }
+    for n_threads in sorted({1, os.cpu_count()}):
+        best = dict.fromkeys(models, np.inf)
+        with config_context(n_threads=n_threads), threadpool_limits(n_threads):
+            for _ in range(rounds):
+                for name, model in models.items():
+                    start = perf_counter()
+                    model.fit(train, train_y)
+                    best[name] = min(best[name], perf_counter() - start)
+        yield {
+            "n_threads": n_threads,
+            "n": len(train),
+            "epochs": FIT_EPOCHS,
+            "batch_size": FIT_BATCH,
+            "widths": [train.shape[1], *FIT_LAYERS, 10],
+            "seconds": best,
+            "accuracy": {k: float(m.score(test, test_y)) for k, m in models.items()},
+            "speedup": best[PERCEPTRON] / best[OURS],
+            "floor": 3,
+        }
+
+
 def row_of(task, widths, n, best, peers, floors, peak, multiply_adds):
     """A row of results."""
     return {
@@ -318,6 +367,18 @@ def main():
                 shape = "-".join(map(str, widths))
                 print(f"\n{row['task']} {shape}, {row['n']} rows")
                 print("\n".join(lines(row)), flush=True)
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of MLPClassifier, which could go on
+        for row in fits():
+            found.append(row)
+            print(
+                f"\nfit of digits, {row['epochs']} epochs, threads: {row['n_threads']}"
+            )
+            for name, seconds in row["seconds"].items():
+                accuracy = row["accuracy"][name]
+                print(f"  {name:<39} {seconds:9.3f} s  accuracy {accuracy:.4f}")
+            print(f"  {PERCEPTRON} takes {row['speedup']:.1f}x (floor {row['floor']})")
     if arguments.output:
         content = {
             "format": "sklearn-ternary peers training 1",
@@ -326,6 +387,7 @@ def main():
             "float_peak": peak,
             "notes": notes,
             "results": results,
+            "fits": found,
         }
         Path(arguments.output).write_text(json.dumps(content, indent=1) + "\n")
 

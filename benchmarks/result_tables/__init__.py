@@ -10,7 +10,12 @@ from result_tables.clustering import (
 from result_tables.language import language, language_loading
 from result_tables.products import compression, one_sample, products
 from result_tables.quantization import layouts, quantize, quantize_all, unpack
-from result_tables.training import training, training_regret, training_speed
+from result_tables.training import (
+    training,
+    training_fits,
+    training_regret,
+    training_speed,
+)
 
 TABLES = {
     "layouts": layouts,
@@ -30,6 +35,7 @@ TABLES = {
     "one_sample": one_sample,
     "products": products,
     "training": training,
+    "training_fits": training_fits,
     "training_regret": training_regret,
     "training_speed": training_speed,
 }

@@ -148,3 +148,28 @@ def training_speed():
         "same run, as a share of the time; 8-bit products are faster than that.",
     )
     return Table(header, rows, caption, words=(0, 1))
+
+
+def training_fits():
+    """Whole fits beside scikit-learn's perceptron."""
+    data = results("training")
+    rows, first = [], data["fits"][0]
+    for row in data["fits"]:
+        rows += [
+            (
+                name,
+                str(row["n_threads"]),
+                duration(seconds),
+                f"{row['seconds']['MLPClassifier'] / seconds:.2g}×",
+                f"{100 * row['accuracy'][name]:.2f}",
+            )
+            for name, seconds in row["seconds"].items()
+        ]
+    header = ("", "threads", "fit", "MLPClassifier takes", "accuracy, %")
+    caption = conditions(
+        data,
+        f"Digits, {'-'.join(map(str, first['widths']))}, {first['n']:,} samples, "
+        f"{first['epochs']} epochs, batches of {first['batch_size']}: the shortest of "
+        "three fits, in turns.",
+    )
+    return Table(header, rows, caption, words=(0,))
