@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.99, 1e-8
+_KEEP = np.array([[_BETA_1], [_BETA_2]])
 
 
 class AuxiliaryNetwork:
@@ -42,6 +43,7 @@ class AuxiliaryNetwork:
         """Make arrays of the layers that are views of those of all."""
         n = len(self.shapes) // 2
         self.parameters, self._gradient = self._table[0], np.zeros(len(self._table[0]))
+        self._new = np.zeros_like(self._table[1:])
         views = _views(self.parameters, self.shapes)
         self.coefs, self.intercepts = views[:n], views[n:]
         views = _views(self._gradient, self.shapes)
@@ -84,10 +86,18 @@ class AuxiliaryNetwork:
         self.n_steps += 1
         rate = self.learning_rate / (1 - _BETA_1**self.n_steps)
         correction = 1 - _BETA_2**self.n_steps
-        (p, m, v), g = self._table, self._gradient
-        m += (1 - _BETA_1) * (g - m)
-        v += (1 - _BETA_2) * (g * g - v)
-        p -= rate * m / (np.sqrt(v / correction) + _EPSILON)
+        # Both moments and their new terms at once: the arrays are short, calls are not.
+        p, moments, new = self._table[0], self._table[1:], self._new
+        np.multiply(self._gradient, 1 - _BETA_1, out=new[0])
+        np.multiply(self._gradient, self._gradient, out=new[1])
+        new[1] *= 1 - _BETA_2
+        moments *= _KEEP
+        moments += new
+        np.sqrt(moments[1] / correction, out=new[1])
+        new[1] += _EPSILON
+        np.divide(moments[0], new[1], out=new[0])
+        new[0] *= rate
+        p -= new[0]
 
     def clear_head(self):
         """Let the outputs be 0 for any input."""

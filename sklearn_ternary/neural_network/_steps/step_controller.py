@@ -204,10 +204,11 @@ def meta_gradient(outputs, reward, is_active):
     -------
     gradient : ndarray of shape (n, 2)
     """
-    is_active = np.broadcast_to(np.asarray(is_active, dtype=bool), len(outputs))
-    deciding = np.stack([~is_active, is_active], axis=1)
-    reward = np.broadcast_to(reward, len(outputs))[:, None]
-    return PENALTY * outputs - deciding * reward * (1 - np.tanh(outputs) ** 2)
+    rows = np.arange(len(outputs))
+    deciding = np.asarray(is_active, dtype=np.intp)
+    gradient = PENALTY * outputs
+    gradient[rows, deciding] -= reward * (1 - np.tanh(outputs[rows, deciding]) ** 2)
+    return gradient
 
 
 def make_controller(name, random_state):
