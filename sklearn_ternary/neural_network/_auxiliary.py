@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from sklearn_ternary._in_kind import through_host
 from sklearn_ternary._sklearn_compat import Interval, _fit_context
 from sklearn_ternary.neural_network._steps.auxiliary_network import AuxiliaryNetwork
 from sklearn_ternary.neural_network._steps.signals import FEATURES
@@ -66,6 +67,9 @@ class AuxiliaryStepPredictor(RegressorMixin, BaseEstimator):
     The six features are, in this order: progress, gradient shock, alignment, model
     trust, update ratio, budget used.
 
+    The network is so small that it is computed on the host, where its attributes stay;
+    CuPy arrays in give CuPy arrays out.
+
     Examples
     --------
     >>> import numpy as np
@@ -100,6 +104,7 @@ class AuxiliaryStepPredictor(RegressorMixin, BaseEstimator):
         self.max_iter = max_iter
         self.random_state = random_state
 
+    @through_host
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
         """Learn given outputs by least squares, from a new start.
@@ -121,6 +126,7 @@ class AuxiliaryStepPredictor(RegressorMixin, BaseEstimator):
             self._regress(X, y)
         return self
 
+    @through_host
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y):
         """Take one step of Adam towards given outputs.
@@ -143,6 +149,7 @@ class AuxiliaryStepPredictor(RegressorMixin, BaseEstimator):
         self._regress(X, y)
         return self
 
+    @through_host
     def feed_back(self, X, reward, is_active=False):
         """Learn from what came of predicted steps.
 
@@ -173,6 +180,7 @@ class AuxiliaryStepPredictor(RegressorMixin, BaseEstimator):
         self._step(values, gradient)
         return self
 
+    @through_host
     def predict(self, X):
         """Outputs o of the network.
 
@@ -190,6 +198,9 @@ class AuxiliaryStepPredictor(RegressorMixin, BaseEstimator):
         outputs = self._network.layers(X)[-1]
         return outputs.ravel() if self._is_flat else outputs
 
+    score = through_host(RegressorMixin.score)
+
+    @through_host
     def predict_step(self, X, *, learning_rate, radius, is_active=False):
         """Learning rate and radius of the next step.
 

@@ -29,6 +29,7 @@ from sklearn_ternary import (
 from sklearn_ternary import cluster as clusters
 from sklearn_ternary import quantization as q
 from sklearn_ternary.exceptions import BackendFallbackWarning
+from sklearn_ternary.neural_network import AuxiliaryStepPredictor
 
 RNG = np.random.default_rng(0)
 X = (RNG.standard_normal((60, 12)) * np.linspace(0.5, 3, 12)).astype(np.float32)
@@ -354,6 +355,22 @@ def test_where_the_host_is_the_place(cupy, tmp_path):
     quantizer = TernaryQuantizer().fit(there)
     display = plotting.QuantizationErrorDisplay.from_estimator(quantizer, there)
     assert isinstance(display.values, np.ndarray)
+
+
+def test_step_predictor(cupy):
+    """A network of the host, for arrays of either side."""
+    states, y = X[:, :6], X[:, 6:8]
+    expected = AuxiliaryStepPredictor(max_iter=3, random_state=0).fit(states, y)
+    there = on_device(cupy, 1, states)
+    got = clone(expected).fit(there, on_device(cupy, 1, y))
+    steps = {"learning_rate": 0.1, "radius": 2.0}
+    found = [got.predict(there), *got.predict_step(there, **steps)]
+    check_all_on(cupy, 1, found)
+    check_equal(
+        found, [expected.predict(states), *expected.predict_step(states, **steps)], get
+    )
+    assert got.score(there, on_device(cupy, 1, y)) == expected.score(states, y)
+    check_all_on(cupy, None, got.coefs_)
 
 
 def test_targets_of_reductions(cupy):
