@@ -74,7 +74,8 @@ def _join(runs):
 
 def _numbers(digits, base, n_digits):
     """Numbers of `n_digits` digits each, least significant first."""
-    return _split(digits, n_digits) @ base ** np.arange(n_digits, like=digits)
+    weights = base ** np.arange(n_digits, like=digits)
+    return (_split(digits, n_digits) * weights).sum(axis=-1)
 
 
 def _digits(numbers, base, n_digits):
@@ -84,13 +85,13 @@ def _digits(numbers, base, n_digits):
 
 def _fields(units):
     """The eight 7-bit fields of each 7-byte unit."""
-    words = units.astype(np.int64) @ (1 << 8 * np.arange(7, like=units))
+    words = (units.astype(np.int64) << 8 * np.arange(7, like=units)).sum(axis=-1)
     return words[..., None] >> 7 * np.arange(8, like=units) & 127
 
 
 def _pack_q3(digits):
     fields = _split(_numbers(digits, 5, 3), 8)
-    words = fields @ (1 << 7 * np.arange(8, like=fields))
+    words = (fields << 7 * np.arange(8, like=fields)).sum(axis=-1)
     bytes_of_words = words[..., None] >> 8 * np.arange(7, like=words) & 255
     return _join(bytes_of_words).astype(np.uint8)
 
