@@ -299,6 +299,8 @@ class Run:
 
     def _good_state(self):
         state = {f"optimizer.{k}": v for k, v in self.optimizer.state.items()}
+        # The next step replaces it, and is compared with none.
+        del state["optimizer.direction"]
         return state | {"parameters": self.network.parameters}
 
     def _roll_back(self, loss):
@@ -310,7 +312,8 @@ class Run:
                 "that are too large"
             )
         assign(self.network.parameters, saved["parameters"])
-        self.optimizer.state = _below("optimizer.", saved)
+        last = {"direction": self.optimizer.direction}
+        self.optimizer.state = _below("optimizer.", saved) | last
         self.signals.step_norm = 0.0
         self.controller.roll_back()
         self.n_steps_done += 1
