@@ -15,6 +15,17 @@
 
 #include "language_bytes.h"
 
+/* total[r] += dot[r] * (d[r] * factor), in vectors: the compiler alone takes them apart. */
+ALWAYS_INLINE void add_scaled(float *total, sums16 dot, const float *d, float factor)
+{
+    float dots[16];
+    s_store(dots, dot);
+    _Pragma("GCC unroll 4")
+    for (int r = 0; r < 16; r += W)
+        V_STOREF(total + r, V_LOADF(total + r)
+                                + V_LOADF(dots + r) * (V_LOADF(d + r) * V_SET(factor)));
+}
+
 /* 16 rows by N rows of activations; total[16 t + r]. */
 ALWAYS_INLINE void q6_rows(const int N, const uint8_t *w, ptrdiff_t n_blocks,
                            ptrdiff_t ldq, const int8_t *q, const float *step,
@@ -45,15 +56,10 @@ ALWAYS_INLINE void q6_rows(const int N, const uint8_t *w, ptrdiff_t n_blocks,
                 whole[t] = s_scale(whole[t], dot, w + 3072 + 16 * s);
             }
         }
-        const float *d = (const float *)(w + 3328);
         _Pragma("GCC unroll 8")
-        for (int t = 0; t < N; ++t) {
-            float dots[16];
-            s_store(dots, whole[t]);
-            const float factor = step[t * (ldq / STERN_LM_BLOCK) + b];
-            for (int r = 0; r < 16; ++r)
-                total[16 * t + r] += dots[r] * (d[r] * factor);
-        }
+        for (int t = 0; t < N; ++t)
+            add_scaled(total + 16 * t, whole[t], (const float *)(w + 3328),
+                       step[t * (ldq / STERN_LM_BLOCK) + b]);
     }
 }
 
@@ -82,13 +88,9 @@ ALWAYS_INLINE void q8_rows(const int N, const uint8_t *w, ptrdiff_t n_pairs,
             for (int r = 0; r < 16; r += W)
                 V_STOREF(d + r, v_half((const uint16_t *)(w + 1024 + 32 * half) + r));
             _Pragma("GCC unroll 8")
-            for (int t = 0; t < N; ++t) {
-                float dots[16];
-                s_store(dots, dot[t]);
-                const float factor = step[t * (ldq / STERN_LM_BLOCK) + b / 4];
-                for (int r = 0; r < 16; ++r)
-                    total[16 * t + r] += dots[r] * (d[r] * factor);
-            }
+            for (int t = 0; t < N; ++t)
+                add_scaled(total + 16 * t, dot[t], d,
+                           step[t * (ldq / STERN_LM_BLOCK) + b / 4]);
         }
     }
 }

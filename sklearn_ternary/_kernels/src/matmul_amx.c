@@ -113,26 +113,21 @@ static void spread_fields(const uint8_t *w, ptrdiff_t stride, ptrdiff_t count,
     }
 }
 
-/* Digits 0..3 of a byte below 81, by table. */
-typedef struct { __m512i low[4], high[4]; } digit_tables;
+/* Digits 0 to 2 of a byte below 27, and digit 3 of 0, 27 or 54: of tables that fit one
+ * vector, a byte is looked up in one step. */
+typedef struct { __m512i digit[4]; } digit_tables;
 
 static inline digit_tables load_digits(void)
 {
+#define DIGITS4(n, r) (r) / n % 3, ((r) + 1) / n % 3, ((r) + 2) / n % 3, ((r) + 3) / n % 3
 #define DIGITS16(n, r)                                                             \
-    (r) / n % 3, ((r) + 1) / n % 3, ((r) + 2) / n % 3, ((r) + 3) / n % 3,          \
-    ((r) + 4) / n % 3, ((r) + 5) / n % 3, ((r) + 6) / n % 3, ((r) + 7) / n % 3,    \
-    ((r) + 8) / n % 3, ((r) + 9) / n % 3, ((r) + 10) / n % 3, ((r) + 11) / n % 3,  \
-    ((r) + 12) / n % 3, ((r) + 13) / n % 3, ((r) + 14) / n % 3, ((r) + 15) / n % 3
-#define DIGITS128(n)                                                               \
-    {DIGITS16(n, 0), DIGITS16(n, 16), DIGITS16(n, 32), DIGITS16(n, 48),            \
-     DIGITS16(n, 64), DIGITS16(n, 80), DIGITS16(n, 96), DIGITS16(n, 112)}
-    static const uint8_t digits[4][128] __attribute__((aligned(64))) = {
-        DIGITS128(1), DIGITS128(3), DIGITS128(9), DIGITS128(27)};
+    DIGITS4(n, r), DIGITS4(n, r + 4), DIGITS4(n, r + 8), DIGITS4(n, r + 12)
+#define DIGITS64(n) {DIGITS16(n, 0), DIGITS16(n, 16), DIGITS16(n, 32), DIGITS16(n, 48)}
+    static const uint8_t digits[4][64] __attribute__((aligned(64))) = {
+        DIGITS64(1), DIGITS64(3), DIGITS64(9), DIGITS64(27)};
     digit_tables t;
-    for (int n = 0; n < 4; ++n) {
-        t.low[n] = _mm512_load_si512(digits[n]);
-        t.high[n] = _mm512_load_si512(digits[n] + 64);
-    }
+    for (int n = 0; n < 4; ++n)
+        t.digit[n] = _mm512_load_si512(digits[n]);
     return t;
 }
 
@@ -140,18 +135,21 @@ static inline digit_tables load_digits(void)
 static void spread_digits(const digit_tables *tables, const uint8_t *w, ptrdiff_t stride,
                           ptrdiff_t count, uint8_t *out)
 {
-    const __m512i three = _mm512_set1_epi8(3);
+    const __m512i three = _mm512_set1_epi8(3), c27 = _mm512_set1_epi8(27);
     for (ptrdiff_t b = 0; b < count; b += 5, out += 5 * 4 * 64)
         _Pragma("GCC unroll 4")
         for (int j = 0; j < 4; ++j, w += stride) {
             __m512i fifth;
-            const __m512i r = modulo_81(_mm512_loadu_si512(w), &fifth);
+            const __m512i r81 = modulo_81(_mm512_loadu_si512(w), &fifth);
+            __m512i r = _mm512_min_epu8(r81, _mm512_sub_epi8(r81, c27));
+            r = _mm512_min_epu8(r, _mm512_sub_epi8(r, c27));
             PREFETCH(w);
             _Pragma("GCC unroll 4")
             for (int n = 0; n < 4; ++n)
                 _mm512_store_si512(out + (4 * j + n) * 64,
-                                   _mm512_permutex2var_epi8(tables->low[n], r,
-                                                            tables->high[n]));
+                                   _mm512_permutexvar_epi8(
+                                       n < 3 ? r : _mm512_sub_epi8(r81, r),
+                                       tables->digit[n]));
             _mm512_store_si512(out + (16 + j) * 64, _mm512_and_si512(fifth, three));
         }
 }
@@ -188,7 +186,7 @@ static inline void spread(const stern_matrix *m, const digit_tables *tables,
             _tile_loadd(6, w, TILE_VALUES);                                        \
             _tile_dpbsud(0, 4, 6);                                                 \
             if (B == 2) {                                                          \
-                _tile_loadd(7, w + SPREAD_BYTES, TILE_VALUES);         \
+                _tile_loadd(7, w + SPREAD_BYTES, TILE_VALUES);                     \
                 _tile_dpbsud(1, 4, 7);                                             \
             }                                                                      \
             if (A == 2) {                                                          \
@@ -212,65 +210,61 @@ MULTIPLY(1, 2)
 MULTIPLY(2, 1)
 MULTIPLY(2, 2)
 
-/* Adds the products of a tile of activations with the tiles of the row groups 2 `pair`
- * and, if `two`, the next to the tiles of their sums. */
-static inline void multiply_pair(const int8_t *a, const uint8_t *w, int pair, int two)
-{
-    MEMORY_READY;
-    _tile_loadd(4, a, TILE_VALUES);
-    _tile_loadd(6, w, TILE_VALUES);
-    if (pair)
-        _tile_dpbsud(2, 4, 6);
-    else
-        _tile_dpbsud(0, 4, 6);
-    if (!two)
-        return;
-    _tile_loadd(7, w + SPREAD_BYTES, TILE_VALUES);
-    if (pair)
-        _tile_dpbsud(3, 4, 7);
-    else
-        _tile_dpbsud(1, 4, 7);
-}
-
-/* At most 16 rows of activations: their sums stay in tiles, one for each row group.
- * Weights are spread one step ahead, in between the products of the step before: tiles
- * that were just written are slow to load, and neither waits for the other. */
+/* At most 16 rows of activations: their sums stay in tiles, of two row groups at a time.
+ * Each has a ring of CHUNK blocks; where a tile was multiplied, weights that are needed
+ * some tiles later are spread: tiles that were just written are slow to load, and
+ * neither waits for the other. The rings of all row groups would not stay in the first
+ * cache. */
 static void add_dots_few(const stern_matrix *m, const uint8_t *w, int groups,
                          ptrdiff_t first, ptrdiff_t end, const int8_t *tile,
                          int32_t *sums)
 {
-    enum { PART = 5 }; /* blocks */
-    uint8_t fields[2][2 * SPREAD_BYTES] __attribute__((aligned(64)));
+    enum { RUN = 5, RUNS = CHUNK / RUN }; /* blocks that are spread at a time */
+    uint8_t ring[2 * SPREAD_BYTES] __attribute__((aligned(64)));
     const digit_tables tables = load_digits();
     const ptrdiff_t stride = groups * 64, line = STERN_MM_PANEL * sizeof *sums;
-    const int pairs = (groups + 1) / 2;
-    const ptrdiff_t steps = (end - first + CHUNK - 1) / CHUNK * pairs;
-    MEMORY_READY;
-    _tile_loadd(0, sums, line);
-    _tile_loadd(1, sums + 16, line);
-    _tile_loadd(2, sums + 32, line);
-    _tile_loadd(3, sums + 48, line);
-    for (ptrdiff_t i = 0; i <= steps; ++i) {
-        const ptrdiff_t b = first + i / pairs * CHUNK, before = (i - 1) / pairs * CHUNK;
-        const int g = (int)(i % pairs) * 2, pair = (int)((i - 1) % pairs);
-        for (int k = 0; k < CHUNK_TILES; ++k) {
-            const ptrdiff_t at = b + k * PART;
-            if (i < steps && k * PART < CHUNK && at < end)
-                for (int j = 0; j < 2 && g + j < groups; ++j)
-                    spread(m, &tables, w + (g + j) * 64, stride, at, MIN(PART, end - at),
-                           fields[i % 2] + j * SPREAD_BYTES + k * PART * 4 * 64);
-            if (i && before + k * TILE_BLOCKS < end - first)
-                multiply_pair(tile + (before / TILE_BLOCKS + k) * TILE_BYTES,
-                              fields[(i - 1) % 2] + k * TILE_BYTES, pair,
-                              2 * pair + 1 < groups);
+    const ptrdiff_t tiles = (end - first + TILE_BLOCKS - 1) / TILE_BLOCKS;
+#define SPREAD(g, run)                                                             \
+    spread(m, &tables, w + (g) * 64, stride, first + (run) * RUN,                  \
+           MIN(RUN, end - first - (run) * RUN),                                    \
+           ring + (g) * SPREAD_BYTES + (run) % RUNS * RUN * 4 * 64)
+    for (; groups > 0; groups -= 2, w += 2 * 64, sums += 2 * STERN_MM_ROWS) {
+        const int8_t *a = tile;
+        for (ptrdiff_t run = 0; run < RUNS && first + run * RUN < end; ++run)
+            for (int g = 0; g < MIN(groups, 2); ++g)
+                SPREAD(g, run);
+        MEMORY_READY;
+        _tile_loadd(0, sums, line);
+        if (groups > 1)
+            _tile_loadd(1, sums + STERN_MM_ROWS, line);
+        for (ptrdiff_t k = 0; k < tiles; ++k, a += TILE_BYTES) {
+            const ptrdiff_t at = k % CHUNK_TILES;
+            const ptrdiff_t run = (k / CHUNK_TILES + 1) * RUNS + at - 1;
+            const int more = at && first + run * RUN < end;
+            const uint8_t *from = ring + at * TILE_BYTES;
+            MEMORY_READY;
+            _tile_loadd(4, a, TILE_VALUES);
+            _tile_loadd(6, from, TILE_VALUES);
+            _tile_dpbsud(0, 4, 6);
+            MEMORY_READY;
+            if (more)
+                SPREAD(0, run);
+            if (groups == 1)
+                continue;
+            MEMORY_READY;
+            _tile_loadd(7, from + SPREAD_BYTES, TILE_VALUES);
+            _tile_dpbsud(1, 4, 7);
+            MEMORY_READY;
+            if (more)
+                SPREAD(1, run);
         }
+        MEMORY_READY;
+        _tile_stored(0, sums, line);
+        if (groups > 1)
+            _tile_stored(1, sums + STERN_MM_ROWS, line);
+        MEMORY_READY;
     }
-    MEMORY_READY;
-    _tile_stored(0, sums, line);
-    _tile_stored(1, sums + 16, line);
-    _tile_stored(2, sums + 32, line);
-    _tile_stored(3, sums + 48, line);
-    MEMORY_READY;
+#undef SPREAD
 }
 
 /* Adds the products over the blocks [first, end) of a panel, all of one group. */
