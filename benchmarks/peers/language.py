@@ -2,6 +2,7 @@
 
     python benchmarks/peers/language.py --shape small
     python benchmarks/peers/language.py --shape 2b4t --threads 1 2 -o FILE.json
+    python benchmarks/peers/language.py --ik ik_llama.cpp/build/bin
 
 Each side runs in a process of its own and they take turns, request by request; the
 time of each is the shortest. llama.cpp is what llama-cpp-python builds, called through
@@ -9,6 +10,16 @@ its C interface, with its defaults (keys and values as float16) as we have them.
 architecture is "bitnet", the one of this family that it computes. Sampling is left out
 on both sides: a step ends when the logits are there. The limits (multiply-add of
 bytes, memory) are measured in the same run.
+
+ik_llama.cpp, the fastest program for processors that we know, takes part where --ik
+names the folder of its programs. To build them, in a copy of
+https://github.com/ikawrakow/ik_llama.cpp:
+
+    cmake -B build -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON
+    cmake --build build --target llama-bench llama-quantize
+
+The same weights go through its llama-quantize to IQ2_BN, with the same Q6_K embedding,
+and llama-bench repacks them when it loads them (-rtr 1), a process for each request.
 """
 
 import argparse
@@ -35,18 +46,19 @@ SHAPES = {
     "2b4t": (2560, 30, 6912, 20, 5, 128256),
 }
 INSTALL = "llama.cpp: not found; pip install llama-cpp-python builds it"
+IK_MISSING = "ik_llama.cpp: not measured; --help says how to build it"
 ROPE_BASE = 500000.0
 
 
-def write_model(path, shape):
-    """A file of random TQ2_0 matrices and a Q6_K embedding."""
+def write_model(path, shape, ternary="TQ2_0"):
+    """A file of random ternary matrices, TQ2_0 or F16, and a Q6_K embedding."""
     from sklearn_ternary.persistence import GGUFWriter
 
     embd, layers, ff, heads, kv_heads, vocab = SHAPES[shape]
     head = embd // heads
     metadata = {
         "general.architecture": "bitnet",
-        "general.file_type": 37,
+        "general.file_type": 37 if ternary == "TQ2_0" else 1,
         "bitnet.vocab_size": vocab,
         "bitnet.context_length": 4096,
         "bitnet.embedding_length": embd,
@@ -78,7 +90,7 @@ def write_model(path, shape):
             ("ffn_up", (ff, embd)),
             ("ffn_down", (embd, ff)),
         ):
-            tensors.append((f"blk.{i}.{name}.weight", "TQ2_0", size))
+            tensors.append((f"blk.{i}.{name}.weight", ternary, size))
     rng = np.random.default_rng(0)
     fields = np.array(
         [n % 3 | n // 3 % 3 << 2 | n // 9 % 3 << 4 | n // 27 << 6 for n in range(81)],
@@ -90,17 +102,23 @@ def write_model(path, shape):
                 writer.write(name, np.ones(size, dtype=np.float32))
                 continue
             n_blocks = size[0] * size[1] // 256
-            n_bytes, d = {"Q6_K": (210, 1.5e-5), "TQ2_0": (66, 1.2 / size[1] ** 0.5)}[
-                kind
-            ]
-            blocks = np.empty((n_blocks, n_bytes), dtype=np.uint8)
             if kind == "Q6_K":
-                blocks[:] = rng.integers(0, 256, blocks.shape, dtype=np.uint8)
+                blocks = rng.integers(0, 256, (n_blocks, 210), dtype=np.uint8)
                 blocks[:, 192:208] = rng.integers(40, 120, (n_blocks, 16))
-            else:
-                codes = rng.integers(0, 81, (n_blocks, 64), dtype=np.uint8)
-                blocks[:, :64] = fields[codes]
-            blocks[:, -2:] = np.array([d], dtype="<f2").view(np.uint8)
+                blocks[:, -2:] = np.array([1.5e-5], dtype="<f2").view(np.uint8)
+                writer.write_raw(name, blocks.reshape(-1))
+                continue
+            codes = rng.integers(0, 81, (n_blocks, 64), dtype=np.uint8)
+            d = np.array([1.2 / size[1] ** 0.5], dtype="<f2")
+            if kind == "F16":
+                # Byte 32 h + m of a block has values 128 h + 32 f + m.
+                digits = np.stack([codes // 3**f % 3 for f in range(4)], axis=1)
+                order = digits.reshape(n_blocks, 4, 2, 32).transpose(0, 2, 1, 3)
+                writer.write(name, (order.reshape(size) - np.float16(1)) * d)
+                continue
+            blocks = np.empty((n_blocks, 66), dtype=np.uint8)
+            blocks[:, :64] = fields[codes]
+            blocks[:, 64:] = d.view(np.uint8)
             writer.write_raw(name, blocks.reshape(-1))
 
 
@@ -289,6 +307,37 @@ class Side:
         self.process.wait()
 
 
+class Ik:
+    """ik_llama.cpp, a process for each request."""
+
+    side = "ik"
+
+    def __init__(self, folder, path, shape):
+        self.bench = folder / "llama-bench"
+        self.model = path.with_suffix(".iq2_bn.gguf")
+        if self.model.exists():
+            return
+        halves = path.with_suffix(".f16.gguf")
+        write_model(halves, shape, "F16")
+        command = [folder / "llama-quantize", "--token-embedding-type", "q6_K"]
+        command += [halves, self.model, "IQ2_BN"]
+        subprocess.run(command, check=True, capture_output=True)
+        halves.unlink()
+
+    def ask(self, what, n, n_threads):
+        """Seconds of a request."""
+        sizes = ["-p", n, "-n", 0] if what == "prompt" else ["-p", 0, "-n", n]
+        command = [self.bench, "-m", self.model, "-rtr", 1, "-r", 1, "-t", n_threads]
+        done = subprocess.run(
+            [str(word) for word in [*command, *sizes, "-o", "json"]],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        (row,) = json.loads(done.stdout)
+        return {"seconds": row["avg_ns"] / 1e9}
+
+
 def measure(path, shape, arguments):
     """Rows of results: what, number of tokens, threads, side, tokens per second."""
     sides = ["ours"]
@@ -318,6 +367,7 @@ def measure(path, shape, arguments):
                 f"{best['resident'] / 2**20:.0f} MiB",
                 flush=True,
             )
+    ik = [Ik(arguments.ik, path, shape)] if arguments.ik else []
     requests = [("prompt", n) for n in arguments.prompt]
     requests += [("generate", n) for n in arguments.generate]
     requests += [("generate_8", n) for n in arguments.generate if arguments.batched]
@@ -327,16 +377,17 @@ def measure(path, shape, arguments):
             rounds = arguments.rounds
             if what == "prompt":
                 rounds = arguments.prompt_rounds or rounds
+            taking_part = children if what == "generate_8" else [*children, *ik]
             for _ in range(rounds):
-                for process in children:
+                for process in taking_part:
                     answer = process.ask(what=what, n=n, n_threads=n_threads)
                     seconds = answer["seconds"]
                     best[process.side] = min(seconds, best.get(process.side, 1e9))
             total = 8 * n if what == "generate_8" else n
             rates = {side: total / seconds for side, seconds in best.items()}
             text = ", ".join(f"{s} {rate:.1f} tok/s" for s, rate in rates.items())
-            if len(rates) == 2:
-                text += f", {rates['ours'] / rates['llama']:.2f}x"
+            for side in rates.keys() - {"ours"}:
+                text += f", {rates['ours'] / rates[side]:.2f}x {side}"
             print(f"{what} {n}, {n_threads} thread(s): {text}", flush=True)
             results.append({"what": what, "n": n, "n_threads": n_threads, **rates})
     for process in children:
@@ -383,7 +434,9 @@ def bytes_of_token(shape):
 
 def main():
     """Run as a script."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--shape", choices=SHAPES, default="small")
     parser.add_argument("--model", help="a file to keep or to use again")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
@@ -394,11 +447,13 @@ def main():
     parser.add_argument("--loads", type=int, default=2)
     parser.add_argument("--layout", choices=["auto", "t2", "t5"], default="auto")
     parser.add_argument("--batched", action="store_true", help="8 sequences at a time")
+    parser.add_argument("--ik", type=Path, help="folder of ik_llama.cpp's programs")
     parser.add_argument("-o", "--output", help="JSON file to write")
     arguments = parser.parse_args()
     machine = describe_machine()
     print(f"{machine['cpu']}, {machine['date']}")
     notes = [] if importlib.util.find_spec("llama_cpp") else [INSTALL]
+    notes += [] if arguments.ik else [IK_MISSING]
     print(*notes, sep="\n")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(arguments.model or Path(folder) / "model.gguf")

@@ -4,8 +4,9 @@ from result_tables._parts import NO_BREAK, Table, conditions, duration, results
 
 
 def language():
-    """Language models beside llama.cpp."""
-    header = ("weights", "", "threads", "tokens/s", "llama.cpp", "ratio", "of limit")
+    """Language models beside llama.cpp and ik_llama.cpp."""
+    header = ("weights", "", "threads", "tokens/s", "llama.cpp", "ratio")
+    header += ("ik_llama.cpp", "ratio", "of limit")
     rows = []
     for shape, name in _LANGUAGE_MODELS.items():
         data = results(f"language_{shape}")
@@ -17,8 +18,8 @@ def language():
                     _LANGUAGE_ROWS[row["what"]].format(n=row["n"]),
                     str(row["n_threads"]),
                     f"{row['ours']:.0f}",
-                    f"{row['llama']:.0f}",
-                    f"{row['ours'] / row['llama']:.1f}×",
+                    *_beside(row, "llama"),
+                    *_beside(row, "ik"),
                     "" if limit is None else f"{limit:.0%}",
                 )
             )
@@ -27,14 +28,22 @@ def language():
         data,
         "Random weights, TQ2_0 with a Q6_K embedding that is also the output matrix, "
         "the same file in both; each side in a process of its own, in turns, the "
-        "shortest of the rounds; sampling left out. The last column is the share of "
-        "the multiply-adds of bytes that vectors can do "
+        "shortest of the rounds; sampling left out. ik_llama.cpp has the same weights "
+        "as IQ2_BN, repacked (– where it was not measured). The last column is the "
+        "share of the multiply-adds of bytes that vectors can do "
         f"({limits['int8_peak'] / 1e9:.0f} GOP/s a thread; the tile unit does more) "
         "for prompts, and of the rate at which the weights, at 1.6 bits, can come from "
         f"memory ({limits['memory 1'] / 1e9:.0f} GB/s) for single tokens; a small "
         "model stays in the caches in part.",
     )
     return Table(header, rows, caption, words=(0, 1))
+
+
+def _beside(row, peer):
+    """The rate of a peer, and what ours is of it."""
+    if peer not in row:
+        return "–", ""
+    return f"{row[peer]:.0f}", f"{row['ours'] / row[peer]:.1f}×"
 
 
 def language_loading():
