@@ -247,8 +247,8 @@ def resident_bytes():
     return 1024 * int(found["VmRSS"].split()[0])
 
 
-def child(side, path, shape, n_threads, options):
-    """Answer requests, a JSON line each, until the input ends."""
+def child(side, path, shape, n_first, n_threads, options):
+    """Read a prompt, then answer requests, a JSON line each, until the input ends."""
     vocab = SHAPES[shape][-1]
     rng = np.random.default_rng(1)
     if side == "llama":
@@ -261,7 +261,7 @@ def child(side, path, shape, n_threads, options):
     start = perf_counter()
     engine = (Llama if side == "llama" else Ours)(path, vocab, 1024, options)
     opened = perf_counter() - start
-    engine.prompt(rng.integers(0, vocab, 1), n_threads)
+    engine.prompt(rng.integers(0, vocab, n_first), n_threads)
     first = {
         "opened": opened,
         "first_token": perf_counter() - start,
@@ -279,13 +279,13 @@ def child(side, path, shape, n_threads, options):
 class Side:
     """A child process."""
 
-    def __init__(self, side, path, shape, n_threads, options):
+    def __init__(self, side, path, shape, n_first, n_threads, options):
         self.side = side
         code = (
             f"import sys; sys.path[:0] = {sys.path!r}; "
             f"sys.path.insert(0, {str(Path(__file__).parent)!r}); import language; "
-            f"language.child({side!r}, {str(path)!r}, {shape!r}, {n_threads}, "
-            f"{options!r})"
+            f"language.child({side!r}, {str(path)!r}, {shape!r}, {n_first}, "
+            f"{n_threads}, {options!r})"
         )
         self.process = subprocess.Popen(
             [sys.executable, "-c", code],
@@ -346,23 +346,23 @@ def measure(path, shape, arguments):
     results, loads = [], []
     options = {"layout": arguments.layout}
     children = []
-    for n_threads in arguments.threads:
+    starts = [(t, n) for t in arguments.threads for n in arguments.first]
+    for n_threads, n in starts:
         for side in sides:
             best = None
             for turn in range(arguments.loads):
-                process = Side(side, path, shape, n_threads, options)
+                process = Side(side, path, shape, n, n_threads, options)
                 if best is None or process.first["first_token"] < best["first_token"]:
                     best = process.first
-                keep = turn + 1 == arguments.loads and n_threads == arguments.threads[0]
-                if keep:
+                if turn + 1 == arguments.loads and (n_threads, n) == starts[0]:
                     # A prompt that is not counted: we lay the weights out for it.
-                    process.ask(what="prompt", n=16, n_threads=n_threads)
+                    process.ask(what="prompt", n=64, n_threads=n_threads)
                     children.append(process)
                 else:
                     process.close()
-            loads.append({"side": side, "n_threads": n_threads, **best})
+            loads.append({"side": side, "n": n, "n_threads": n_threads, **best})
             print(
-                f"load {side:<6} {n_threads} thread(s): first token "
+                f"load {side:<6} {n_threads} thread(s), prompt of {n}: first token "
                 f"{best['first_token']:.3f} s (opened {best['opened']:.3f} s), "
                 f"{best['resident'] / 2**20:.0f} MiB",
                 flush=True,
@@ -441,6 +441,9 @@ def main():
     parser.add_argument("--model", help="a file to keep or to use again")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--prompt", type=int, nargs="+", default=[512])
+    parser.add_argument(
+        "--first", type=int, nargs="+", default=[1, 16], help="tokens of first prompts"
+    )
     parser.add_argument("--generate", type=int, nargs="+", default=[32])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--prompt-rounds", type=int, help="default: as --rounds")

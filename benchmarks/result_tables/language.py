@@ -48,21 +48,23 @@ def _beside(row, peer):
 
 def language_loading():
     """From opening a model to its first token, and memory."""
-    header = ("weights", "threads", "first token", "llama.cpp", "memory", "llama.cpp")
+    header = ("weights", "prompt of", "threads", "first token", "llama.cpp")
+    header += ("memory", "llama.cpp")
     rows = []
     for shape, name in _LANGUAGE_MODELS.items():
         data = results(f"language_{shape}")
         found = {
-            (row["side"], row["n_threads"]): row
+            (row["side"], row.get("n", 1), row["n_threads"]): row
             for row in data["loads"]
             if "first_token" in row
         }
-        for n in sorted({n for _, n in found}):
-            ours, llama = found["ours", n], found["llama", n]
+        for n, n_threads in sorted({key[1:] for key in found}):
+            ours, llama = (found[side, n, n_threads] for side in ("ours", "llama"))
             rows.append(
                 (
                     name,
                     str(n),
+                    str(n_threads),
                     duration(ours["first_token"]),
                     duration(llama["first_token"]),
                     *(
@@ -75,8 +77,8 @@ def language_loading():
         data,
         "The file is in the cache of the system; libraries are loaded before. Memory "
         "is what the process holds more after the first token, mapped pages of the "
-        "file included. llama.cpp computes with the mapped file; here the matrices "
-        "are laid out anew, which takes the time and pays with every token.",
+        "file included. llama.cpp computes with the mapped file, as prompts of up to "
+        "32 tokens do here; the matrices are laid out anew during the next passes.",
     )
     return Table(header, rows, caption)
 

@@ -43,6 +43,8 @@ class Linear:
             form = (n_rows, n_columns, *_NO_FORM)
             values = np.ascontiguousarray(stored.data)
             weights = values.reshape(-1).view(np.uint8)
+            if stored.kind == "i2_s":
+                scale = stored.scale.reshape(-1)
         bias = stored.bias
         if bias is not None:
             bias = np.ascontiguousarray(bias, dtype=np.float32)
@@ -158,7 +160,7 @@ class LayerStack:
     n_layers : int
     """
 
-    # Whether it takes matrices of the kinds "tq2_0" and "q6_k", as a file holds them.
+    # Whether it takes matrices as a file holds them: "tq2_0", "i2_s" and "q6_k".
     takes_stored = True
 
     def __init__(self, config, n_layers):
@@ -226,8 +228,8 @@ class LayerStack:
         Returns
         -------
         n_times : int
-            Rows of `times` that are written; -1, with no results, if a matrix of kind
-            ``"tq2_0"`` or ``"q6_k"`` has to be laid out first.
+            Rows of `times` that are written; -1, with no results, if a matrix as the
+            file holds it has to be laid out first.
         """
         free = self._spaces.setdefault(n_threads, [])
         try:

@@ -23,6 +23,7 @@ from sklearn_ternary._kernels._language_loops cimport (
     STERN_LM_Q8_BYTES,
     STERN_LM_RELU2,
     STERN_LM_SILU,
+    STERN_LM_STORED_I2,
     STERN_LM_STORED_Q6,
     STERN_LM_STORED_TQ2,
     STERN_LM_TERNARY,
@@ -56,6 +57,7 @@ KINDS = {
     "q6": STERN_LM_Q6,
     "q8": STERN_LM_Q8,
     "tq2_0": STERN_LM_STORED_TQ2,
+    "i2_s": STERN_LM_STORED_I2,
     "q6_k": STERN_LM_STORED_Q6,
 }
 ACTIVATIONS = {"silu": STERN_LM_SILU, "relu2": STERN_LM_RELU2}

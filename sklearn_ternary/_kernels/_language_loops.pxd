@@ -15,6 +15,7 @@ cdef extern from "language.h" nogil:
         STERN_LM_Q6
         STERN_LM_Q8
         STERN_LM_STORED_TQ2
+        STERN_LM_STORED_I2
         STERN_LM_STORED_Q6
         STERN_LM_SILU
         STERN_LM_RELU2

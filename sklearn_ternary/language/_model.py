@@ -13,8 +13,10 @@ from sklearn_ternary.language._kv_cache import PASS_TOKENS, KVCache
 from sklearn_ternary.language._weights import ArraySource, Weights, release
 
 STRATEGIES = ("mmap", "preload", "lazy")
-# Single tokens after which all layers are laid out.
+# Passes after which all layers are laid out, if each has at most so many tokens: for
+# more of them it is faster to wait for that.
 _STORED_PASSES = 16
+_STORED_TOKENS = 32
 _FIRST_POSITIONS = 256  # whose angles are known from the start
 
 
@@ -462,10 +464,10 @@ class Model:
         n_layers = self.config.n_layers
         return self._stacked(0, n_layers, self._embedding(tokens), *run)
 
-    def _run_stored(self, tokens, *run):
-        """Compute a token while not all is laid out; return whether that could be."""
+    def _run_stored(self, tokens, batch, cache, outputs, *run):
+        """Compute while not all is laid out; return whether that could be."""
         first = self._stored is None
-        if len(tokens) > 1 or not self._attach():
+        if len(tokens) > _STORED_TOKENS or not self._attach():
             return False
         if not first:
             waiting = [i for i in range(self.config.n_layers) if i not in self._held]
@@ -474,7 +476,10 @@ class Model:
             if not waiting:
                 return False
         # What is wrong there is told where it is laid out, or needs other scales only.
-        return self._run_all(tokens, *run)
+        return self._run_all(tokens, batch, cache, outputs, *run) and all(
+            rows is None or np.isfinite(rows).all()
+            for rows in (outputs["hidden"], outputs["logits"])
+        )
 
     def _attach(self):
         """Take all matrices as the file holds them; return whether it goes."""
@@ -493,7 +498,7 @@ class Model:
                 self._stack.set_layer(i, self._weights.norms(i), linears)
             linear = self._stack.make_linear(head[0], **options)
             self._stack.set_head(head[1], linear)
-            self._embedding = self._weights.embedding() or linear.rows
+            self._embedding = self._weights.embedding(checked=False) or linear.rows
             self._stored = found, head
         return bool(self._stored)
 

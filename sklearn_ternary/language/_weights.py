@@ -232,27 +232,41 @@ class Weights:
     def stored_linears(self, i):
         """The matrices of a layer as the file holds them, with nothing looked at.
 
-        None unless all are TQ2_0 without a scale of the layer's.
+        None unless all are TQ2_0 or I2_S (x86) without a scale of the layer's.
         """
         found = []
         for linear in LINEARS:
             name = f"blk.{i}.{_NAMES[linear]}"
-            stored = self._stored(f"{name}.weight", "TQ2_0", "tq2_0")
+            stored = self._stored_ternary(f"{name}.weight")
             if stored is None or f"{name}.scale" in self._source.tensors:
                 return None
             found.append(replace(stored, bias=self._vector(f"{name}.bias")))
         return found
 
-    def stored_head(self):
-        """The output matrix likewise, and its norm; None unless it is Q6_K."""
-        stored = self._stored(self._head_name(), "Q6_K", "q6_k")
-        return stored and (stored, self._vector("output_norm.weight"))
+    def _stored_ternary(self, name):
+        kind, shape = self._source.tensors[name].type, self._shapes[name][0]
+        if kind == "TQ2_0":
+            return StoredLinear("tq2_0", shape, self._source.raw(name))
+        if kind == "I2_S" and self._order == "x86" and shape[1] % 256 == 0:
+            return replace(self._from_i2_s(name, shape), kind="i2_s")
+        return None
 
-    def _stored(self, name, type, kind):
-        tensor = self._source.tensors[name]
-        if tensor.type != type:
+    def stored_head(self):
+        """The output matrix likewise, and its norm; None unless it is Q6_K or F16."""
+        name = self._head_name()
+        kind, shape = self._source.tensors[name].type, self._shapes[name][0]
+        if kind == "Q6_K":
+            stored = StoredLinear("q6_k", shape, self._source.raw(name))
+        elif kind == "F16" and self._head == "stored":
+            stored = self._halves(name)
+        else:
             return None
-        return StoredLinear(kind, self._shapes[name][0], self._source.raw(name))
+        return stored, self._vector("output_norm.weight")
+
+    def _halves(self, name):
+        shape = self._shapes[name][0]
+        data = self._source.raw(name).view(_F16).reshape(shape)
+        return StoredLinear("float16", shape, data)
 
     def error(self, name, problem):
         """An error about a tensor."""
@@ -298,8 +312,9 @@ class Weights:
             data = encode_q8(_finite(source.read(name), source, name))
             return StoredLinear("q8", shape, data)
         if kind == "F16":
-            data = source.raw(name).view(_F16).reshape(shape)
-            return StoredLinear("float16", shape, _finite(data, source, name))
+            stored = self._halves(name)
+            _finite(stored.data, source, name)
+            return stored
         if kind == "F32":
             data = source.raw(name).view("<f4").reshape(shape)
             return StoredLinear("float32", shape, _finite(data, source, name))
@@ -343,15 +358,17 @@ class Weights:
             stored = StoredLinear("q8", stored.shape, encode_q8(stored.data))
         return stored, self._vector("output_norm.weight")
 
-    def embedding(self):
+    def embedding(self, *, checked=True):
         """A function of token ids that returns their rows, float32; or None.
 
-        None where the output matrix is tied and holds the rows as they are.
+        None where the output matrix is tied and holds the rows as they are. Halves are
+        looked at for values that are not finite only if `checked`.
         """
         name = "token_embd.weight"
         kind = self._source.tensors[name].type
         if kind in ("F16", "F32"):
-            table = self._matrix(name).data
+            look = self._halves if kind == "F16" and not checked else self._matrix
+            table = look(name).data
             return lambda tokens: table[tokens].astype(np.float32)
         if self.tied and kind in _BLOCK_KINDS:
             return None

@@ -221,7 +221,7 @@ def test_strategies(metadata, tensors, tokens, tmp_path):
     mapped = Model.from_gguf(path)
     assert mapped.n_layers_held == 0 and mapped.nbytes == 0
     assert np.array_equal(all_logits(mapped, tokens[:20]), expected)
-    assert mapped.n_layers_held == 3
+    assert mapped.load().n_layers_held == 3
     lazy = Model.from_gguf(path, strategy="lazy", max_layers=2)
     for _ in range(2):
         assert np.array_equal(all_logits(lazy, tokens[:20]), expected)
@@ -243,11 +243,12 @@ def one_by_one(model, tokens):
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("types", [("TQ2_0", "Q6_K"), ("I2_S", "F16")])
 def test_first_tokens_from_the_file(
-    metadata, tensors, tokens, tmp_path, isa, n_threads
+    types, metadata, tensors, tokens, tmp_path, isa, n_threads
 ):
     """Layers are laid out one after another, and not a bit changes."""
-    path = write_gguf(tmp_path / "model.gguf", metadata, tensors, "TQ2_0", "Q6_K")
+    path = write_gguf(tmp_path / "model.gguf", metadata, tensors, *types)
     ready = Model.from_gguf(path, strategy="preload")
     with config_context(isa=isa, n_threads=n_threads):
         expected = all_logits(ready, tokens[:6])
@@ -258,6 +259,9 @@ def test_first_tokens_from_the_file(
         model.forward(tokens[:1], cache := model.new_cache(dtype="float32"))
         rest = model.forward(tokens[1:6], cache, all_logits=True)
         assert np.array_equal(rest, expected[1:])
+        assert model.n_layers_held == 1
+        model.forward(np.resize(tokens, 49), cache)
+        assert model.n_layers_held == 3
 
 
 def test_what_cannot_be_taken_from_the_file(metadata, tensors, tokens, tmp_path):
@@ -282,6 +286,16 @@ def test_what_cannot_be_taken_from_the_file(metadata, tensors, tokens, tmp_path)
     model = changed("token_embd.weight", 210 * 7 + 208, b"\x00\x7c")
     with pytest.raises(ValueError, match=r"token_embd\.weight.*finite"):
         one_by_one(model, tokens[:1])
+
+
+def test_halves_that_are_not_finite(metadata, tensors, tokens, tmp_path):
+    path = write_gguf(tmp_path / "model.gguf", metadata, tensors, "I2_S", "F16")
+    start = GGUFReader(path).tensors["token_embd.weight"].offset
+    with open(path, "r+b") as file:
+        file.seek(start + 2 * 77)
+        file.write(b"\x00\x7c")
+    with pytest.raises(ValueError, match=r"token_embd\.weight.*finite"):
+        one_by_one(Model.from_gguf(path), tokens[:2])
 
 
 @pytest.mark.parametrize("embedding", ["F32", "F16", "BF16", "Q8_0", "Q6_K"])

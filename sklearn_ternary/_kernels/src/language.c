@@ -156,7 +156,7 @@ static void prepare(worker *w, const stern_lm_linear *l, int count, const tiling
     for (int i = 0; i < count; ++i) {
         if (l[i].kind == STERN_LM_TERNARY)
             ternary = &l[i];
-        else if (l[i].kind == STERN_LM_STORED_TQ2)
+        else if (l[i].kind == STERN_LM_STORED_TQ2 || l[i].kind == STERN_LM_STORED_I2)
             stored = &l[i];
         else if (l[i].kind != STERN_LM_F32 && l[i].kind != STERN_LM_F16)
             blocks = &l[i];
@@ -173,7 +173,7 @@ static void prepare(worker *w, const stern_lm_linear *l, int count, const tiling
         int8_t *q = (int8_t *)w->scratch;
         for (ptrdiff_t t = start; t < end; ++t) {
             job->step[t] = job->matmul->quantize(job->h + t * n, n, q);
-            job->loops->order_fields(q, n, job->tile + t * n);
+            job->loops->order_fields(stored->kind, q, n, job->tile + t * n);
             int32_t sum = 0;
             for (ptrdiff_t i = 0; i < n; ++i)
                 sum += q[i];
@@ -228,10 +228,11 @@ static void multiply_panel(worker *w, const stern_lm_linear *l, ptrdiff_t panel,
             job->loops->dense(l, panel, job->h + start * n, n, here, out, ldy);
             break;
         case STERN_LM_STORED_TQ2:
+        case STERN_LM_STORED_I2:
             for (ptrdiff_t t = start; t < stop; ++t)
-                wrong |= job->loops->stored_tq2(l, panel, job->tile + t * n,
-                                                job->tile_sums[t], job->step[t],
-                                                y + t * ldy);
+                wrong |= job->loops->stored_ternary(l, panel, job->tile + t * n,
+                                                    job->tile_sums[t], job->step[t],
+                                                    y + t * ldy);
             break;
         case STERN_LM_STORED_Q6:
             for (ptrdiff_t t = start; t < stop; ++t)

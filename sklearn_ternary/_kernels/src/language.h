@@ -16,7 +16,8 @@ enum stern_lm_kind {
     STERN_LM_F16,
     STERN_LM_Q6,       /* blocks of 256, 16 rows interleaved, see language_blocks.h */
     STERN_LM_Q8,       /* blocks of 32 (in pairs), likewise */
-    STERN_LM_STORED_TQ2, /* rows of TQ2_0 and Q6_K as a file holds them */
+    STERN_LM_STORED_TQ2, /* rows of TQ2_0, I2_S (x86) and Q6_K as a file holds them */
+    STERN_LM_STORED_I2,
     STERN_LM_STORED_Q6,
 };
 enum stern_lm_activation { STERN_LM_SILU, STERN_LM_RELU2 };
@@ -37,7 +38,7 @@ enum {
 typedef struct {
     int kind;
     stern_matrix matrix;  /* n_rows and n_columns count for every kind */
-    const float *scale;   /* of STERN_LM_TERNARY */
+    const float *scale;   /* of STERN_LM_TERNARY; one of STERN_LM_STORED_I2 */
     const float *bias;    /* or NULL */
 } stern_lm_linear;
 
@@ -100,10 +101,10 @@ typedef struct {
                    const float *step, const int32_t *offsets, int tokens, float *y,
                    ptrdiff_t ldy);
     /* Panels as files hold them, by one row of activations; `q` from order_fields for
-     * TQ2_0. Return whether something is wrong that laying out would find, or scales
-     * of a TQ2_0 tensor differ. */
-    void (*order_fields)(const int8_t *q, ptrdiff_t n, int8_t *to);
-    int (*stored_tq2)(const stern_lm_linear *l, ptrdiff_t panel, const int8_t *q,
+     * ternary ones. Return whether something is wrong that laying out would find, or
+     * scales of a TQ2_0 tensor differ. */
+    void (*order_fields)(int kind, const int8_t *q, ptrdiff_t n, int8_t *to);
+    int (*stored_ternary)(const stern_lm_linear *l, ptrdiff_t panel, const int8_t *q,
                       int32_t sum, float step, float *y);
     int (*stored_q6)(const stern_lm_linear *l, ptrdiff_t panel, const int8_t *q,
                      const float *step, const int32_t *offsets, float *y);

@@ -11,6 +11,6 @@
 
 const stern_lm_loops STERN_GLUE(stern_lm_, STERN_LEVEL) = {
     norm, gate_rows, add_rows, quantize_blocks, rotate, store, attend, dense, blocks,
-    order_fields, stored_tq2, stored_q6,
+    order_fields, stored_ternary, stored_q6,
     pack_ternary, pack_q6, pack_q8,
 };

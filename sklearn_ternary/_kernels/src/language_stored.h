@@ -1,40 +1,45 @@
-/* Products with rows of TQ2_0 and Q6_K as a file holds them: the first tokens need not
- * wait until weights are laid out. The results are those of the other kinds, bit for
+/* Products with rows of TQ2_0, I2_S and Q6_K as a file holds them: the first tokens need
+ * not wait until weights are laid out. The results are those of the other kinds, bit for
  * bit, where a whole TQ2_0 tensor has one scale, as BitNet's have.
  *
- * Activations of a TQ2_0 row are put in the order of its fields: field f of byte 32h + m
- * of a block is value 128h + 32f + m. */
+ * Activations of a ternary row are put in the order of its fields: field f of byte
+ * 32h + m of 64 bytes is value 128h + 32f + m in TQ2_0, 128h + 32(3 - f) + m in I2_S. */
 
-static void order_fields(const int8_t *q, ptrdiff_t n, int8_t *to)
+static void order_fields(int kind, const int8_t *q, ptrdiff_t n, int8_t *to)
 {
     for (ptrdiff_t b = 0; b < n; b += 256)
         for (int f = 0; f < 4; ++f)
-            for (int h = 0; h < 2; ++h)
-                memcpy(to + b + 64 * f + 32 * h, q + b + 128 * h + 32 * f, 32);
+            for (int h = 0; h < 2; ++h) {
+                const int part = kind == STERN_LM_STORED_I2 ? 3 - f : f;
+                memcpy(to + b + 64 * f + 32 * h, q + b + 128 * h + 32 * part, 32);
+            }
 }
 
-enum { TQ2_BYTES = 66, Q6_K_BYTES = 210 };
+enum { TQ2_BYTES = 66, I2_BYTES = 64, Q6_K_BYTES = 210 };
 
-/* Dots of R rows with one row of activations; returns whether a scale is another than
- * `first` or a code is none. */
-ALWAYS_INLINE int tq2_rows(const int R, const uint8_t *w, ptrdiff_t n_blocks, uint16_t first,
-                           const int8_t *q, int32_t *dots)
+/* Dots of R rows with one row of activations; returns whether a code is none, or a scale
+ * (after the codes, if `bytes` says that there is one) is another than `first`. */
+ALWAYS_INLINE int ternary_rows(const int R, const int bytes, const uint8_t *w,
+                               ptrdiff_t n_blocks, uint16_t first, const int8_t *q,
+                               int32_t *dots)
 {
-    const ptrdiff_t row_bytes = n_blocks * TQ2_BYTES;
+    const ptrdiff_t row_bytes = n_blocks * bytes;
     sums16 sum[4];
     bytes64 bad = b_zero();
     unsigned other = 0;
     _Pragma("GCC unroll 4")
     for (int r = 0; r < R; ++r)
         sum[r] = s_set(0);
-    for (ptrdiff_t b = 0; b < n_blocks; ++b, w += TQ2_BYTES, q += 256)
+    for (ptrdiff_t b = 0; b < n_blocks; ++b, w += bytes, q += 256)
         _Pragma("GCC unroll 4")
         for (int r = 0; r < R; ++r) {
             const uint8_t *from = w + r * row_bytes;
             const bytes64 x = b_load_once(from);
-            uint16_t scale;
-            memcpy(&scale, from + 64, 2);
-            other |= scale ^ first;
+            if (bytes == TQ2_BYTES) {
+                uint16_t scale;
+                memcpy(&scale, from + 64, 2);
+                other |= scale ^ first;
+            }
             __builtin_prefetch(from + 4 * row_bytes, 0, 2);
             bad = b_or(bad, b_both(x, b_right(x, 1)));
             _Pragma("GCC unroll 4")
@@ -47,21 +52,27 @@ ALWAYS_INLINE int tq2_rows(const int R, const uint8_t *w, ptrdiff_t n_blocks, ui
     return other != 0 || b_any(b_and(bad, 0x55));
 }
 
-static int stored_tq2(const stern_lm_linear *l, ptrdiff_t panel, const int8_t *q,
-                      int32_t sum, float step, float *y)
+static int stored_ternary(const stern_lm_linear *l, ptrdiff_t panel, const int8_t *q,
+                          int32_t sum, float step, float *y)
 {
+    const int tq2 = l->kind == STERN_LM_STORED_TQ2;
     const ptrdiff_t n_blocks = l->matrix.n_columns / 256;
+    const ptrdiff_t row_bytes = n_blocks * (tq2 ? TQ2_BYTES : I2_BYTES);
     const ptrdiff_t last = MIN(l->matrix.n_rows, (panel + 1) * STERN_MM_PANEL);
-    uint16_t first;
-    memcpy(&first, l->matrix.weights + 64, 2);
-    const float scale = half_to_float(first);
+    uint16_t first = 0;
+    if (tq2)
+        memcpy(&first, l->matrix.weights + 64, 2);
+    const float scale = tq2 ? half_to_float(first) : l->scale[0];
     int wrong = (first & 0x7c00) == 0x7c00;
+#define ROWS(R, bytes) ternary_rows(R, bytes, w, n_blocks, first, q, dots)
     for (ptrdiff_t row = panel * STERN_MM_PANEL; row < last;) {
-        const uint8_t *w = l->matrix.weights + row * n_blocks * TQ2_BYTES;
+        const uint8_t *w = l->matrix.weights + row * row_bytes;
         int32_t dots[4];
         const int rows = last - row >= 4 ? 4 : 1;
-        wrong |= rows == 4 ? tq2_rows(4, w, n_blocks, first, q, dots)
-                           : tq2_rows(1, w, n_blocks, first, q, dots);
+        if (tq2)
+            wrong |= rows == 4 ? ROWS(4, TQ2_BYTES) : ROWS(1, TQ2_BYTES);
+        else
+            wrong |= rows == 4 ? ROWS(4, I2_BYTES) : ROWS(1, I2_BYTES);
         for (int r = 0; r < rows; ++r) {
             float total = 0;
             total += scale * (float)(dots[r] - sum);
@@ -69,6 +80,7 @@ static int stored_tq2(const stern_lm_linear *l, ptrdiff_t panel, const int8_t *q
         }
         row += rows;
     }
+#undef ROWS
     return wrong;
 }
 
