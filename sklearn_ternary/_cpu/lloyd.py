@@ -19,14 +19,22 @@ _CSR_PAD = 8
 # Rows in the frame, of a block of rows with groups of centres.
 _BLOCK_BYTES = 2**19
 
-# Products of codes at level avx512 have variants; alone it means the best that can run.
-CODE_VARIANTS = ("avx512+vnni", "avx512+amx")
+# Products at level avx512 have variants; alone it means the best that can run.
+VARIANTS = ("avx512+vnni", "avx512+amx")
 # The tile unit takes 64 columns at a time and is faster from the second time on.
 _VECTORS_UP_TO = 64
 
 
 def _level(isa):
     return ISA_LEVELS[isa.partition("+")[0]]
+
+
+def _level_of_steps(isa, dtype):
+    """Single precision goes by the tile unit where level avx512 has one."""
+    wanted = isa in ("avx512", "avx512+amx") and dtype == np.float32
+    if wanted and _lloyd_codes.has_amx():
+        return _lloyd_codes.AMX
+    return _level(isa)
 
 
 def _code_level(isa, n_features):
@@ -139,6 +147,7 @@ def _shared(X, centers, frame, tiles, codes, state, first, n_threads, isa):
     (n, d), k, dtype = X.shape, len(centers), X.dtype
     labels, upper, lower = state
     groups = len(lower) if len(upper) else 0
+    level = _level_of_steps(isa, dtype)
     size = group_size(k, groups) if groups else 0
     block = _BLOCK
     if groups:
@@ -146,7 +155,7 @@ def _shared(X, centers, frame, tiles, codes, state, first, n_threads, isa):
         block = max(TILE, min(block, fit))
     step = dtype.type(0) if codes is None else codes.step
     n_values, n_moves, n_words, n_scratch, n_found = _lloyd.room(
-        8 * dtype.itemsize, d, k, groups, size, step, block
+        8 * dtype.itemsize, d, k, groups, size, step, block, level
     )
     parts = max(1, min(n_threads, -(-n // block)))
     kept, lengths = (None, None) if codes is None else (codes.codes, codes.lengths)
@@ -158,7 +167,7 @@ def _shared(X, centers, frame, tiles, codes, state, first, n_threads, isa):
         np.empty(n_values, dtype=dtype),
         np.empty(n_moves, dtype=np.float32),
         np.empty(n_words, dtype=np.int32),
-        *(block, _level(isa), _code_level(isa, d)),
+        *(block, level, _code_level(isa, d)),
         np.empty((parts, n_scratch), dtype=dtype),
         np.empty((parts, n_found), dtype=np.int32),
     )

@@ -16,6 +16,7 @@ from sklearn_ternary._kernels._lloyd_loops cimport (
     COLUMNS,
     POTENTIAL,
     STERN_LLOYD_BLOCK,
+    STERN_LLOYD_PARTS,
     STERN_LLOYD_TILE,
     rows_of,
     stern_lloyd_begin,
@@ -31,6 +32,9 @@ from sklearn_ternary._kernels._lloyd_loops cimport (
 )
 
 BLOCK_ROWS = STERN_LLOYD_BLOCK
+
+cdef enum:
+    ALONE = 1 << 15  # fewer values are summed up by one thread
 
 
 def group_size(int isa, floating[::1] like):
@@ -78,13 +82,14 @@ def certainty(Py_ssize_t n_features, double largest, int bits):
 
 def room(
     int bits, Py_ssize_t d, Py_ssize_t k, Py_ssize_t n_groups, Py_ssize_t group_size,
-    double step, Py_ssize_t block,
+    double step, Py_ssize_t block, int isa,
 ):
     """Values, floats and words for the centres; values and words for each thread."""
     cdef:
         stern_lloyd_run run
         stern_lloyd_sizes sizes
     run.bits, run.d, run.k, run.step, run.block = bits, d, k, step, block
+    run.isa = isa
     run.n_groups, run.group_size = n_groups, group_size
     sizes = stern_lloyd_room(&run)
     return sizes.values, sizes.moves, sizes.words, sizes.scratch, sizes.found
@@ -151,6 +156,27 @@ cdef Py_ssize_t all_slices(
             run, s, <char *> scratch + threadid() * size, found + threadid() * n_found
         )
     return changed
+
+
+cdef double all_means(
+    const stern_lloyd_run *run, const void *centers, void *means, int n_threads,
+):
+    """Means of all clusters, and the sum of the squares of what they moved."""
+    cdef:
+        Py_ssize_t part
+        double far = 0
+        double[STERN_LLOYD_PARTS] parts
+    if run.slices * run.k * run.d < ALONE:
+        n_threads = 1
+    for part in prange(
+        STERN_LLOYD_PARTS, nogil=True, schedule="static", num_threads=n_threads
+    ):
+        parts[part] = stern_lloyd_means(run, part, centers, means)
+    for part in range(STERN_LLOYD_PARTS):
+        if parts[part] < 0:
+            return -1
+        far += parts[part]
+    return far
 
 
 def find_labels(
@@ -251,8 +277,9 @@ def iterate(
             &run, &scratch[0, 0], scratch.shape[1] * sizeof(floating), &found[0, 0],
             found.shape[1], 1, min(scratch.shape[0], run.slices),
         )
-        with nogil:
-            far = stern_lloyd_means(&run, &centers[now, 0, 0], &centers[after, 0, 0])
+        far = all_means(
+            &run, &centers[now, 0, 0], &centers[after, 0, 0], scratch.shape[0]
+        )
         run.first = False
         i += 1
         if far < 0:

@@ -6,6 +6,7 @@ cdef extern from "lloyd.h" nogil:
         STERN_LLOYD_TILE
         STERN_LLOYD_BLOCK
         STERN_LLOYD_AMX
+        STERN_LLOYD_PARTS
 
     ctypedef struct stern_lloyd_run:
         int bits, isa, code_isa
@@ -41,7 +42,7 @@ cdef extern from "lloyd.h" nogil:
         const stern_lloyd_run *, Py_ssize_t, void *, int32_t *
     ) noexcept nogil
     double stern_lloyd_means(
-        const stern_lloyd_run *, const void *, void *
+        const stern_lloyd_run *, Py_ssize_t, const void *, void *
     ) noexcept nogil
     void stern_lloyd_certainty(
         Py_ssize_t, double, int, double *, double *

@@ -48,11 +48,12 @@ class Frame(NamedTuple):
 def n_slices(n_rows, n_clusters, n_features):
     """Slices of rows with sums of their own; depends on the shape alone.
 
-    All sums together have fewer values than an eighth of the rows.
+    All sums together have fewer values than an eighth of the rows. An even number
+    of slices, if more than one, so that two threads have equal shares.
     """
     fit = SUMS_BYTES // (8 * n_clusters * n_features)
     few = n_rows // max(SLICE_ROWS, 8 * n_clusters)
-    return max(1, min(fit, few, MAX_SLICES))
+    return max(1, min(fit, few, MAX_SLICES) // 2 * 2)
 
 
 def slice_rows(n_rows, n_slices):

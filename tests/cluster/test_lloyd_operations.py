@@ -110,32 +110,37 @@ def test_codes(shape, dtype, options):
     )
 
 
+def variants():
+    """Those of level avx512 that can run here."""
+    from sklearn_ternary._kernels._cpu_features import supported_isas
+
+    amx = cpu.lloyd._lloyd_codes.has_amx()
+    names = cpu.lloyd.VARIANTS if "avx512" in supported_isas() else ()
+    return [name for name in names if amx or not name.endswith("amx")]
+
+
 @pytest.mark.backends
-@pytest.mark.parametrize("variant", cpu.lloyd.CODE_VARIANTS)
-def test_variants_of_products_of_codes(variant, dtype):
-    if variant == "avx512+amx" and not cpu.lloyd._lloyd_codes.has_amx():
-        pytest.skip("this processor, or this build, has no tile unit")
-    supported_or_skip("avx512")
+@pytest.mark.parametrize("variant", cpu.lloyd.VARIANTS)
+def test_variants_of_products(variant, dtype):
+    if variant not in variants():
+        pytest.skip(f"this processor, or this build, has no {variant}")
     options = {"n_threads": 2, "isa": variant}
-    for d in (3, 64, 70, 128, 200):
+    for d in (3, 15, 16, 17, 31, 64, 70, 128, 200):
         X, centers, frame = make(300, d, 50, dtype)
-        codes = codes_of(X, frame)
+        codes, tiles = codes_of(X, frame), cpu.row_tiles(X, frame, **options)
         np.testing.assert_array_equal(
             cpu.nearest_codes(X, centers, frame, codes, **options),
             _reference.nearest_codes(X, centers, frame, codes),
         )
-        state = start_bounds(300, 4)
-        moved = np.zeros(50, np.float32)
-        cpu.update_labels(X, centers, frame, None, *state, moved, codes, **options)
         expected = _reference.nearest_centers(X, centers, frame)
-        np.testing.assert_array_equal(state[0], expected)
-
-
-def supported_or_skip(isa):
-    from sklearn_ternary._kernels._cpu_features import supported_isas
-
-    if isa not in supported_isas():
-        pytest.skip(f"this processor has no {isa}")
+        moved = np.zeros(50, np.float32)
+        for given_tiles, given_codes in ((None, codes), (tiles, None), (None, None)):
+            rows = X, centers, frame, given_tiles
+            found = cpu.nearest_centers(*rows, **options)
+            np.testing.assert_array_equal(found, expected)
+            state = start_bounds(300, 4)
+            cpu.update_labels(*rows, *state, moved, given_codes, **options)
+            np.testing.assert_array_equal(state[0], expected)
 
 
 def test_rotation_is_one(dtype):
@@ -406,7 +411,7 @@ def near_ties(rng, n, d, k, dtype, gap):
     seed=st.integers(0, 2**32 - 1),
     d=st.integers(1, 40),
     k=st.integers(2, 30),
-    gap=st.sampled_from([0, 1, -1, 3, -8, 100]),
+    gap=st.sampled_from([0, 1, -1, 3, -8, 100, 900, -5000]),
     offset=st.sampled_from([0, 1, 1e3, 1e6]),
     power=st.sampled_from([-120, -40, 0, 40]),
     dtype=st.sampled_from(DTYPES),
@@ -420,20 +425,21 @@ def test_near_ties_are_decided_in_double(seed, d, k, gap, offset, power, dtype):
     centers = np.ldexp((centers + dtype(offset)), power).astype(dtype)
     expected = _reference.nearest_centers(X, centers, None)
     for frame in (frame_of(X), Frame(np.zeros(d, dtype=dtype), dtype(1))):
-        for isa in supported_isas():
+        # With the tile unit, where there is one, and without it.
+        for isa in [*supported_isas(), *variants()]:
             with np.errstate(all="ignore"):
                 options = {"n_threads": 1, "isa": isa}
                 found = cpu.nearest_centers(X, centers, frame, **options)
                 np.testing.assert_array_equal(found, expected)
                 codes = codes_of(X, frame, kept=False)
-                for n_groups in {1, -(-k // 16)}:
-                    state = start_bounds(len(X), n_groups)
+                for used in (codes, None):
+                    state = start_bounds(len(X), -(-k // 16))
                     moved = np.zeros(k, np.float32)
                     rows = X, centers, frame, None
                     # All by codes; then by groups, and by codes again.
                     for opened in (np.inf, 0, 1e30):
                         state[1][:] = np.maximum(state[1], opened)
-                        cpu.update_labels(*rows, *state, moved, codes, **options)
+                        cpu.update_labels(*rows, *state, moved, used, **options)
                         np.testing.assert_array_equal(state[0], expected)
 
 
@@ -459,6 +465,28 @@ def test_score_errors_stay_within_their_bound(isa):
         expected = _reference.nearest_centers(X, centers, frame)
         found = cpu.nearest_centers(X, centers, frame, n_threads=1, isa=isa)
         np.testing.assert_array_equal(found, expected)
+
+
+def bfloat16(x):
+    """Values rounded to bfloat16, to the nearest and of two such to the even one."""
+    bits = x.astype(np.float32).view(np.uint32).astype(np.uint64)
+    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
+    return rounded.astype(np.uint32).view(np.float32)
+
+
+@given(seed=st.integers(0, 2**32 - 1), ends=st.sampled_from([0xFFFF, 0x7FFF, 0x8000]))
+def test_products_of_two_parts_stay_within_their_bound(seed, ends):
+    """What lloyd_split.h says three products of parts miss, bits at their worst too."""
+    rng = np.random.default_rng(seed)
+    x, c = rng.normal(size=(2, 1000)).astype(np.float32)
+    worst = (x.view(np.uint32) & 0xFFFF0000 | ends).view(np.float32)
+    for a, b in ((x, c), (worst, c), (worst, worst), (x, x)):
+        high, other_high = bfloat16(a), bfloat16(b)
+        low, other_low = bfloat16(a - high), bfloat16(b - other_high)
+        parts = (high, other_high), (high, other_low), (low, other_high)
+        found = sum(left.astype(np.float64) * right for left, right in parts)
+        exact = a.astype(np.float64) * b
+        assert (np.abs(found - exact) <= 3.02 * 2.0**-16 * np.abs(exact)).all()
 
 
 @pytest.mark.edge

@@ -30,7 +30,9 @@ static int leaf7_edx(int bit)
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> bit & 1);
 }
 static int has_avxvnni(void) { return has_avx2() && leaf7_1_eax(4); }
+static int has_avx512bf16(void) { return has_avx512f() && leaf7_1_eax(5); }
 static int has_amx_int8(void) { return has_avx512f() && leaf7_edx(25); }
+static int has_amx_bf16(void) { return has_avx512f() && leaf7_edx(22); }
 
 static const struct { const char *name; int (*test)(void); } flags[] = {
     FLAG("sse4_2", has_sse42), FLAG("popcnt", has_popcnt), FLAG("avx", has_avx),
@@ -38,7 +40,8 @@ static const struct { const char *name; int (*test)(void); } flags[] = {
     FLAG("avxvnni", has_avxvnni), FLAG("avx512f", has_avx512f),
     FLAG("avx512bw", has_avx512bw), FLAG("avx512vl", has_avx512vl),
     FLAG("avx512dq", has_avx512dq), FLAG("avx512vbmi", has_avx512vbmi),
-    FLAG("avx512vnni", has_avx512vnni), FLAG("amx_int8", has_amx_int8),
+    FLAG("avx512vnni", has_avx512vnni), FLAG("avx512bf16", has_avx512bf16),
+    FLAG("amx_int8", has_amx_int8), FLAG("amx_bf16", has_amx_bf16),
 };
 #define N_FLAGS ((int)(sizeof flags / sizeof flags[0]))
 
@@ -70,7 +73,8 @@ int stern_amx_allowed(void)
     static int known = -1;
     int allowed = __atomic_load_n(&known, __ATOMIC_RELAXED);
     if (allowed < 0) {
-        allowed = has_amx_int8() && stern_isa_supported(STERN_AVX512)
+        allowed = has_amx_int8() && has_amx_bf16() && has_avx512bf16()
+            && stern_isa_supported(STERN_AVX512)
             && !syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
         __atomic_store_n(&known, allowed, __ATOMIC_RELAXED);
     }

@@ -76,10 +76,32 @@ void stern_lloyd_certainty(ptrdiff_t d, double largest, int bits, double *alpha,
     *beta = n * ((2 * u + 2 * v) * largest + (bits == 32 ? 0x1p-100 : 0x1p-900));
 }
 
-/* Of sums in double precision. */
-enum { LANES = 8 };
+/* The same for scores of the tile unit: see lloyd_split.h. */
+static void wide_certainty(ptrdiff_t d, double largest, double *alpha, double *beta)
+{
+    const double u = 0x1p-8, w = 0x1p-24;
+    const double missed =
+        3.02 * u * u + 1.02 * (0.25 * (double)d + 40) * w + 0x1p-19;
+    stern_lloyd_certainty(d, largest, 32, alpha, beta);
+    *alpha += missed;
+    *beta += 2 * missed * largest;
+}
+
+enum {
+    LANES = 8,    /* of sums in double precision */
+    ALIGNED = 16, /* words of a line of the cache */
+};
 
 static ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+
+/* Words for centres that the tile unit takes, and for the parts of one. */
+static ptrdiff_t split_words(const stern_lloyd_run *run)
+{
+    const ptrdiff_t panels = (run->k + STERN_LLOYD_PANEL - 1) / STERN_LLOYD_PANEL;
+    if (run->isa != STERN_LLOYD_AMX)
+        return 0;
+    return ALIGNED + panels * stern_lloyd_panel_words(run->d) + 3 * (run->d + 1);
+}
 
 stern_lloyd_sizes stern_lloyd_room(const stern_lloyd_run *run)
 {
@@ -93,6 +115,11 @@ stern_lloyd_sizes stern_lloyd_room(const stern_lloyd_run *run)
         .scratch = most(run->block * d, (d + 1) * tile),
         .found = 1,
     };
+    if (run->isa == STERN_LLOYD_AMX) {
+        const ptrdiff_t panels = (k + STERN_LLOYD_PANEL - 1) / STERN_LLOYD_PANEL;
+        room.words += split_words(run);
+        room.scratch = most(room.scratch, ALIGNED + (2 * (d + 1) + 2 * panels) * tile);
+    }
     if (run->step > 0) {
         room.values += tiles * tile * (d + 4);
         room.words += tiles * tile * (1 + d4 + (d4 + 15) / 16 * 16);
@@ -150,8 +177,9 @@ ptrdiff_t stern_lloyd_slice(const stern_lloyd_run *run, ptrdiff_t slice, void *s
                            : slice_f64(run, slice, scratch, found);
 }
 
-double stern_lloyd_means(const stern_lloyd_run *run, const void *centers, void *means)
+double stern_lloyd_means(const stern_lloyd_run *run, ptrdiff_t part,
+                         const void *centers, void *means)
 {
-    return run->bits == 32 ? means_f32(run, centers, means)
-                           : means_f64(run, centers, means);
+    return run->bits == 32 ? means_f32(run, part, centers, means)
+                           : means_f64(run, part, centers, means);
 }

@@ -26,6 +26,7 @@ enum {
     STERN_LLOYD_FEW = 32,     /* centres that are compared by panels */
     STERN_LLOYD_DENSE = 4,    /* codes pay where one of so many groups is open */
     STERN_LLOYD_GROUP = 13,   /* most centres of a group, on any level */
+    STERN_LLOYD_PARTS = 16,   /* clusters are divided into, for their means */
     STERN_LLOYD_CSR_PAD = 8,  /* centres of sparse products are padded to this */
 };
 
@@ -43,6 +44,8 @@ enum {
         const T *packed;                                                               \
         const T *init;                                                                 \
         T alpha, beta;                                                                 \
+        const uint32_t *split; /* for the tile unit, see lloyd_split.h */              \
+        T wide_alpha, wide_beta; /* of scores that it finds */                         \
         int repeated; /* whether an init is minus infinity */                          \
     } stern_centers_##f;                                                               \
     /* n groups of `size` centres, centre j in group[j], and how the centres moved, in \
@@ -77,6 +80,10 @@ enum {
         /* Makes the tile of n <= 32 rows. */                                          \
         void (*pack)(const T *x, ptrdiff_t n, ptrdiff_t d, T scale, const T *shift,    \
                      T *tile);                                                         \
+        /* Packs k centres in the frame for the tile unit, or NULL where there is none. \
+         * What follows then goes by it. */                                            \
+        void (*pack_split)(const T *framed, const T *init, ptrdiff_t k, ptrdiff_t d,   \
+                           uint32_t *packed);                                          \
         /* Nearest centres of n rows. Without tiles, scratch holds one. */             \
         void (*nearest)(const stern_centers_##f *c, const T *x, ptrdiff_t n,           \
                         const T *tiles, T *scratch, int32_t *labels);                  \
@@ -138,6 +145,15 @@ enum {
                                        ptrdiff_t end, ptrdiff_t d, const T *centers,   \
                                        const double *squares,                          \
                                        const int32_t *labels, double *distances);
+
+/* Words of a panel for the tile unit: what its scores begin with, then tiles of 16
+ * centres by 32 columns. The first go with both parts of the rows, the others with the
+ * first parts. */
+static inline ptrdiff_t stern_lloyd_panel_words(ptrdiff_t d)
+{
+    const ptrdiff_t pairs = (d + 1) / 2;
+    return 256 * (1 + (2 * pairs + 15) / 16 + (pairs + 15) / 16);
+}
 
 STERN_LLOYD_LOOPS(float, f32)
 STERN_LLOYD_LOOPS(double, f64)
@@ -203,9 +219,11 @@ void stern_lloyd_begin(stern_lloyd_run *run, const void *centers);
  * labels changed. */
 ptrdiff_t stern_lloyd_slice(const stern_lloyd_run *run, ptrdiff_t slice, void *scratch,
                             int32_t *found);
-/* Means of the clusters, and the sum of the squares of what they moved from `centers`;
- * -1 where one is empty. The sums of the slices are added in order. */
-double stern_lloyd_means(const stern_lloyd_run *run, const void *centers, void *means);
+/* Means of the clusters of a part of STERN_LLOYD_PARTS, and the sum of the squares of
+ * what they moved from `centers`; -1 where one is empty. The sums of the slices are
+ * added in order. */
+double stern_lloyd_means(const stern_lloyd_run *run, ptrdiff_t part,
+                         const void *centers, void *means);
 /* Alpha and beta of the test of certainty. */
 void stern_lloyd_certainty(ptrdiff_t d, double largest, int bits, double *alpha,
                            double *beta);

@@ -198,7 +198,8 @@ static void F(begin)(stern_lloyd_run *run, const T *centers)
     double alpha, beta;
     stern_lloyd_certainty(d, largest, T_BITS, &alpha, &beta);
     OF(run).centers = (F(stern_centers)){
-        d, k, scale, shift, centers, packed, init, (T)alpha, (T)beta, repeated,
+        d, k, scale, shift, centers, packed, init, (T)alpha, (T)beta, NULL, 0, 0,
+        repeated,
     };
     if (run->upper) {
         F(group_moves)(run, others, farthest, run->words);
@@ -208,11 +209,21 @@ static void F(begin)(stern_lloyd_run *run, const T *centers)
             run->moves, others, farthest, run->words,
         };
     }
+    if (loops->pack_split) {
+        const uintptr_t words = (uintptr_t)(run->words + k + ALIGNED - 1);
+        uint32_t *const split = (uint32_t *)(words & ~(uintptr_t)(4 * ALIGNED - 1));
+        loops->pack_split(framed, init, k, d, split);
+        wide_certainty(d, largest, &alpha, &beta);
+        OF(run).centers.split = split;
+        OF(run).centers.wide_alpha = (T)alpha;
+        OF(run).centers.wide_beta = (T)beta;
+    }
     OF(run).loops = loops;
     run->coded = 0;
     if (run->step > 0) {
         const F(stern_lloyd) *best = FOR(run->code_isa);
-        run->coded = F(code_centers)(run, best, rest, run->words + k);
+        run->coded =
+            F(code_centers)(run, best, rest, run->words + k + split_words(run));
         OF(run).loops = run->coded ? best : loops;
     }
 }
@@ -268,11 +279,13 @@ static ptrdiff_t F(slice)(const stern_lloyd_run *run, ptrdiff_t slice, T *scratc
     return changed;
 }
 
-static double F(means)(const stern_lloyd_run *run, const T *centers, T *means)
+static double F(means)(const stern_lloyd_run *run, ptrdiff_t part, const T *centers,
+                       T *means)
 {
     enum { COLUMNS = 128 }; /* at a time */
-    const ptrdiff_t k = run->k, d = run->d;
-    for (ptrdiff_t j = 0; j < k; ++j) {
+    const ptrdiff_t k = run->k, d = run->d, first = k * part / STERN_LLOYD_PARTS;
+    const ptrdiff_t end = k * (part + 1) / STERN_LLOYD_PARTS;
+    for (ptrdiff_t j = first; j < end; ++j) {
         int64_t count = 0;
         for (ptrdiff_t s = 0; s < run->slices; ++s)
             count += run->counts[s * k + j];
@@ -280,7 +293,7 @@ static double F(means)(const stern_lloyd_run *run, const T *centers, T *means)
             return -1;
     }
     double shift = 0;
-    for (ptrdiff_t j = 0; j < k; ++j) {
+    for (ptrdiff_t j = first; j < end; ++j) {
         double total = 0;
         for (ptrdiff_t s = 0; s < run->slices; ++s)
             total += run->totals[s * k + j];

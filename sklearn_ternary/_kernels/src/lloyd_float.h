@@ -146,15 +146,28 @@ INLINE V F(root)(V v)
 #include "lloyd_nearest.h"
 #include "lloyd_groups.h"
 #include "lloyd_screen.h"
+#if STERN_USE_AMX && T_BITS == 32
+#include "lloyd_split.h"
+#define NEAREST nearest_split
+#define NEAREST_BOUNDED nearest_bounded_split
+#define PACK_SPLIT pack_split
+#else
+#define NEAREST F(nearest)
+#define NEAREST_BOUNDED F(nearest_bounded)
+#define PACK_SPLIT NULL
+#endif
 #include "lloyd_potential.h"
 #include "lloyd_sums.h"
 
 const TABLE STERN_GLUE(F(stern_lloyd), STERN_GLUE(_, STERN_LEVEL)) = {
-    GROUP, F(pack), F(nearest), F(nearest_bounded), F(rotate_tile), F(encode),
+    GROUP, F(pack), PACK_SPLIT, NEAREST, NEAREST_BOUNDED, F(rotate_tile), F(encode),
     F(nearest_by_codes), F(potentials), F(move_rows), F(label_distances),
     F(nearest_csr),
 };
 
+#undef NEAREST
+#undef NEAREST_BOUNDED
+#undef PACK_SPLIT
 #undef WIDTH
 #undef GROUP
 #undef F
