@@ -315,8 +315,15 @@ class ClusteredKMeans(
             )
         given = given_centers(self)
         # The labels of clusters of given sizes are found on the host.
-        host_only = _size_limit(self) is not None
-        data = read(self, X, config, reset=True, centers=given, host_only=host_only)
+        data = read(
+            self,
+            X,
+            config,
+            reset=True,
+            centers=given,
+            host_only=_size_limit(self) is not None,
+            measured=self.batch_size is None,
+        )
         self._check_rows(data)
         weights = Weights(sample_weight, data)
         random_state = check_random_state(self.random_state)
@@ -356,7 +363,8 @@ class ClusteredKMeans(
 
     def _warn(self):
         """Say what the user should know of what was found."""
-        found = len(namespace(self.labels_).unique(self.labels_))
+        xp = namespace(self.labels_)
+        found = int(xp.count_nonzero(xp.bincount(self.labels_)))
         if found < self.n_clusters:
             warnings.warn(
                 f"Number of distinct clusters ({found}) found smaller than "

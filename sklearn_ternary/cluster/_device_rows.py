@@ -105,10 +105,10 @@ class DeviceRows(MeasuredRows):
     def total_variance(self):
         """Sum of the squared distances to the mean, of measured rows."""
         state = DeviceIterations(self, None, 1)
-        state.assign(self._center[None])
+        state.assign(self.center[None])
         mean = state.pull(np.zeros((1, self.shape[1])))[1][0] / self.shape[0]
-        aside = float(((mean - self._center.astype(np.float64)) ** 2).sum())
-        return max(0.0, self._about_center - self.shape[0] * aside)
+        aside = float(((mean - self.center.astype(np.float64)) ** 2).sum())
+        return max(0.0, self.about_center - self.shape[0] * aside)
 
     def start_seeding(self, weight, n_trials):
         """Squared distances before there is a centre."""

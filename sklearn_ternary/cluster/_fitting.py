@@ -13,6 +13,7 @@ from sklearn_ternary.cluster._device_rows import DeviceRows
 from sklearn_ternary.cluster._iterations import start_iterations
 from sklearn_ternary.cluster._lloyd import inertia_of, run_lloyd
 from sklearn_ternary.cluster._minibatch import run_minibatch, sample_to_start
+from sklearn_ternary.cluster._reading import check_measured
 from sklearn_ternary.cluster._report import Report
 from sklearn_ternary.cluster._rows import SparseRows
 
@@ -67,6 +68,7 @@ def fit_all(estimator, rows, weights, start, context, passed):
             "max_cluster_size"
         )
     rows.measure()
+    check_measured(estimator, rows)
     rows.keep_tiles()
     if approximate or (bounded and _is_screened(estimator, rows)):
         rows.keep_codes()

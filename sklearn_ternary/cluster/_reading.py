@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import assert_all_finite, validate_data
 
 from sklearn_ternary import _dispatch
 from sklearn_ternary._gpu.arrays import from_device, is_device_array, to_host
@@ -63,6 +63,7 @@ def read(
     dtype=None,
     widen=False,
     host_only=False,
+    measured=False,
 ):
     """Validate X and make rows of it.
 
@@ -83,6 +84,9 @@ def read(
     host_only : bool, default=False
         Whether something is wanted that devices cannot do: rows of a CuPy array are
         copied to the host then.
+    measured : bool, default=False
+        Whether the rows are measured next: `check_measured` then sees what is not
+        finite in rows of float32, and they are not read for that alone.
 
     Returns
     -------
@@ -97,6 +101,7 @@ def read(
     if is_device_array(X):
         X = given = validated(estimator, X, reset=reset)
     elif chunks is None:
+        late = measured and not sparse.issparse(X) and estimator.metric == "euclidean"
         X = validate_data(
             estimator,
             X,
@@ -105,7 +110,10 @@ def read(
             dtype=_DTYPES,
             order="C",
             accept_large_sparse=False,
+            ensure_all_finite=not late,
         )
+        if late and X.dtype == np.float64:
+            _assert_finite(estimator, X)
         if sparse.issparse(X) and not X.has_canonical_format:
             X = X.copy()
             X.sum_duplicates()
@@ -157,6 +165,19 @@ def read(
             zero = _zero_rows(X, config)
     rows.directions = directions
     return Data(given, rows, exponent, zero if directions and zero.any() else None)
+
+
+def check_measured(estimator, rows):
+    """Raise ValueError where measured rows were not finite, as `validate_data` does."""
+    looked_at = isinstance(rows, (DenseRows, DeviceRows))
+    if not looked_at or is_device_array(rows.X):
+        return
+    if not np.isfinite(rows.about_center):
+        _assert_finite(estimator, rows.X)
+
+
+def _assert_finite(estimator, X):
+    assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
 
 
 def _bytes(config):

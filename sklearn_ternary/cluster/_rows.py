@@ -28,7 +28,7 @@ _CODED_ROWS = 256
 # Of all that is kept but two numbers for each row.
 WORK_BYTES = 60 * 2**20
 # Bounds are kept for groups of centres from so many centres on.
-_GROUPS_FROM = 128
+_GROUPS_FROM = 64
 
 
 def make_rows(X, config):
@@ -47,11 +47,12 @@ class MeasuredRows:
         """Find the frame: around the median of some rows, as large as all."""
         n = self.shape[0]
         sample = self.take(np.arange(0, n, -(-n // _SAMPLE_ROWS)))
-        center = np.median(sample, axis=0).astype(self.dtype)
+        middle = len(sample) // 2
+        center = np.partition(sample, middle, axis=0)[middle]
         labels = np.zeros(n, dtype=np.int32)
         distances = self.label_distances(center[None], labels)
         self.set_frame(make_frame(center, np.sqrt(float(distances.max())), self.dtype))
-        self._center, self._about_center = center, float(distances.sum())
+        self.center, self.about_center = center, float(distances.sum())
 
     def set_frame(self, frame):
         """Rows become ``x * scale - shift`` from here on."""
@@ -66,8 +67,8 @@ class MeasuredRows:
         none = np.full(n, -1, dtype=np.int32)
         self.move(None, none, np.zeros_like(none), sums, totals, counts)
         mean = sums.sum(axis=0)[0] / n
-        aside = float(((mean - self._center) ** 2).sum())
-        return max(0.0, self._about_center - n * aside)
+        aside = float(((mean - self.center) ** 2).sum())
+        return max(0.0, self.about_center - n * aside)
 
     def groups_that_fit(self, n_clusters):
         """How many groups of centres bounds are kept for; 0 where memory forbids any.
