@@ -21,8 +21,22 @@ def given_centers(estimator):
         return to_host(estimator.cluster_centers_)
     if _is_arraylike_not_scalar(estimator.init):
         init = to_host(from_device(estimator.init))
+        if _is_checked(init):
+            return init
         return check_array(init, dtype=[np.float64, np.float32], order="C")
     return None
+
+
+def _is_checked(init):
+    """Whether `check_array` would return the array as it is."""
+    return (
+        type(init) is np.ndarray
+        and init.dtype in (np.float64, np.float32)
+        and init.ndim == 2
+        and init.size > 0
+        and init.flags.c_contiguous
+        and bool(np.isfinite(init).all())
+    )
 
 
 def number_of_runs(estimator, given):

@@ -2,6 +2,7 @@
  * precision, value t in lane t % 8, the lanes folded in halves. Every step rounds
  * monotonously, so that no further value makes a partial sum smaller. */
 
+#if !STERN_USE_AVX512
 INLINE double F(fold)(double lanes[8])
 {
     for (int half = 4; half; half /= 2)
@@ -9,13 +10,22 @@ INLINE double F(fold)(double lanes[8])
             lanes[j] += lanes[j + half];
     return lanes[0];
 }
+#endif
 
 INLINE double F(fold_vectors)(const VD acc[N_ACC])
 {
+#if STERN_USE_AVX512
+    const __m512d a = (__m512d)acc[0];
+    const __m256d b =
+        _mm256_add_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd(a, 1));
+    const __m128d c = _mm_add_pd(_mm256_castpd256_pd128(b), _mm256_extractf128_pd(b, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(c, _mm_unpackhi_pd(c, c)));
+#else
     double lanes[8];
     for (int a = 0; a < N_ACC; ++a)
         STORE_D(lanes + a * N_VD, acc[a]);
     return F(fold)(lanes);
+#endif
 }
 
 /* The distance, or where that exceeds `limit`, it or a smaller number above. */
@@ -39,6 +49,13 @@ static double F(distance)(const T *x, const T *c, ptrdiff_t d, double limit)
                 return partial;
         }
     }
+#if STERN_USE_AVX512
+    /* Zeros where there is nothing add nothing. */
+    const __mmask8 there = (__mmask8)((1u << (d - t)) - 1);
+    const VD v = WIDEN_SOME(x + t, there) - WIDEN_SOME(c + t, there);
+    acc[0] += v * v;
+    return F(fold_vectors)(acc);
+#else
     double lanes[8];
     for (int a = 0; a < N_ACC; ++a)
         STORE_D(lanes + a * N_VD, acc[a]);
@@ -47,6 +64,7 @@ static double F(distance)(const T *x, const T *c, ptrdiff_t d, double limit)
         lanes[j] += v * v;
     }
     return F(fold)(lanes);
+#endif
 }
 
 static void F(label_distances)(const T *x, ptrdiff_t n, ptrdiff_t d, const T *centers,

@@ -54,6 +54,7 @@ typedef double F(dvec_at) __attribute__((vector_size(WIDTH), aligned(1), may_ali
 #define ABOVE(a, b) _mm512_cmp_ps_mask((__m512)(a), (__m512)(b), _CMP_GT_OQ)
 #define PICK(m, a, b) ((VI)_mm512_mask_mov_epi32((__m512i)(b), m, (__m512i)(a)))
 #define WIDEN(p) ((VD)_mm512_cvtps_pd(_mm256_loadu_ps(p)))
+#define WIDEN_SOME(p, m) ((VD)_mm512_cvtps_pd(_mm256_maskz_loadu_ps(m, p)))
 #define ROOT(a) ((V)_mm512_sqrt_ps((__m512)(a)))
 #elif STERN_USE_AVX512
 #define FMA(a, b, c) ((V)_mm512_fmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(c)))
@@ -63,6 +64,7 @@ typedef double F(dvec_at) __attribute__((vector_size(WIDTH), aligned(1), may_ali
 #define ABOVE(a, b) _mm512_cmp_pd_mask((__m512d)(a), (__m512d)(b), _CMP_GT_OQ)
 #define PICK(m, a, b) ((VI)_mm512_mask_mov_epi64((__m512i)(b), m, (__m512i)(a)))
 #define WIDEN(p) LOAD_D(p)
+#define WIDEN_SOME(p, m) ((VD)_mm512_maskz_loadu_pd(m, p))
 #define ROOT(a) ((V)_mm512_sqrt_pd((__m512d)(a)))
 #elif STERN_USE_AVX2 && T_BITS == 32
 #define FMA(a, b, c) ((V)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
@@ -192,4 +194,5 @@ const TABLE STERN_GLUE(F(stern_lloyd), STERN_GLUE(_, STERN_LEVEL)) = {
 #undef ABOVE
 #undef PICK
 #undef WIDEN
+#undef WIDEN_SOME
 #undef ROOT
