@@ -269,7 +269,7 @@ def _run_sums(minima, weight):
 def squared_norms(centers):
     """Squared norms, float64."""
     centers = centers.astype(np.float64)
-    return (centers * centers).sum(axis=1)
+    return np.einsum("ij,ij->i", centers, centers)
 
 
 def nearest_centers_csr(data, indices, indptr, centers):

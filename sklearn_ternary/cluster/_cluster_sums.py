@@ -15,12 +15,19 @@ class ClusterSums:
 
     Each slice of rows has sums of its own, whatever the number of threads, and
     they are added in order.
+
+    Parameters
+    ----------
+    rows : DenseRows, SparseRows or BlockedRows
+        All of them.
+    n_clusters : int
     """
 
-    def __init__(self, n_slices, n_clusters, n_features):
-        self.sums = np.zeros((n_slices, n_clusters, n_features))
-        self.totals = np.zeros((n_slices, n_clusters))
-        self.counts = np.zeros((n_slices, n_clusters), dtype=np.int64)
+    def __init__(self, rows, n_clusters):
+        shape = rows.n_slices(n_clusters), n_clusters
+        self.sums = np.zeros((*shape, rows.shape[1]))
+        self.totals = np.zeros(shape)
+        self.counts = np.zeros(shape, dtype=np.int64)
 
     def move(self, rows, weight, old_labels, labels):
         """Move rows between clusters."""

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 
 from sklearn_ternary._dispatch import iterates
-from sklearn_ternary._reference.lloyd import n_slices
 from sklearn_ternary.cluster._cluster_sums import ClusterSums
 from sklearn_ternary.cluster._rows import DenseRows, no_bounds
 
@@ -60,11 +59,9 @@ class _OneByOne:
     """Iterations one after another."""
 
     def __init__(self, rows, weight, labelling, n_clusters):
-        n, d = rows.shape
         self.rows, self.weight, self.labelling = rows, weight, labelling
-        self.shape = n_slices(n, n_clusters, d), n_clusters, d
-        self.labels = np.full(n, -1, dtype=np.int32)
-        self.sums = ClusterSums(*self.shape)
+        self.labels = np.full(rows.shape[0], -1, dtype=np.int32)
+        self.sums = ClusterSums(rows, n_clusters)
 
     def advance(self, centers, max_iter, tol):
         """An iteration."""
@@ -95,7 +92,7 @@ class _OneByOne:
         labels = self.labels
         # What rows that came and went left in the sums is rounding: once more, of
         # the rows that there are.
-        sums = ClusterSums(*self.shape)
+        sums = ClusterSums(self.rows, len(centers))
         sums.move(self.rows, self.weight, np.full_like(labels, -1), labels)
         means = sums.means(self.rows, self.weight, previous, labels)
         approximate = isinstance(self.labelling, _Coded)

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sklearn_ternary._reference.lloyd import n_slices
 from sklearn_ternary.cluster._chunks import Stream
 from sklearn_ternary.cluster._cluster_sums import ClusterSums
 from sklearn_ternary.cluster._device_iterations import DeviceIterations
@@ -97,7 +96,7 @@ class Centers:
 
 def _pulled(rows, weight, centers):
     """Labels, and of each cluster the weight and the sum of weighted differences."""
-    (n, d), k = rows.shape, len(centers)
+    n, k = rows.shape[0], len(centers)
     wide = centers.astype(np.float64)
     if isinstance(rows, DeviceRows):
         rows.ready_for(centers)
@@ -105,7 +104,7 @@ def _pulled(rows, weight, centers):
         steps.assign(centers)
         return steps.labels, *steps.pull(wide)
     labels = rows.nearest(centers)
-    sums = ClusterSums(n_slices(n, k, d), k, d)
+    sums = ClusterSums(rows, k)
     sums.move(rows, weight, np.full(n, -1, dtype=np.int32), labels)
     totals = sums.totals.sum(axis=0)
     return labels, totals, sums.sums.sum(axis=0) - totals[:, None] * wide

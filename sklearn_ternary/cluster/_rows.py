@@ -70,6 +70,11 @@ class MeasuredRows:
         aside = float(((mean - self.center) ** 2).sum())
         return max(0.0, self.about_center - n * aside)
 
+    def n_slices(self, n_clusters):
+        """Slices of rows with sums of their own."""
+        n, d = self.shape
+        return n_slices(n, n_clusters, d)
+
     def groups_that_fit(self, n_clusters):
         """How many groups of centres bounds are kept for; 0 where memory forbids any.
 
@@ -77,7 +82,7 @@ class MeasuredRows:
         for each further group.
         """
         n, d = self.shape
-        sums = n_slices(n, n_clusters, d) * n_clusters * d * 8
+        sums = self.n_slices(n_clusters) * n_clusters * d * 8
         fit = (WORK_BYTES - sums - self.kept_bytes()) // (4 * n) - 4
         if fit < 1:
             return 0
@@ -348,6 +353,14 @@ class SparseRows:
         n_zeros = n - np.bincount(self.X.indices, minlength=d)
         differences = data - mean[self.X.indices]
         return float((differences**2).sum() + (n_zeros * mean**2).sum())
+
+    def n_slices(self, n_clusters):
+        """Slices of rows with sums of their own.
+
+        These are dense: all have fewer values than an eighth of those that X stores.
+        """
+        d = self.shape[1]
+        return n_slices(self.X.nnz // d, n_clusters, d)
 
     def keep_tiles(self):
         """Nothing is kept of sparse rows."""
