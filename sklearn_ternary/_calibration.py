@@ -213,7 +213,6 @@ _ARGUMENTS = {
     "row_tiles": lambda d: (d.X, d.frame),
     "nearest_centers": lambda d: (d.X, d.centers, d.frame),
     "row_codes": lambda d: (d.X, d.frame, d.step),
-    "nearest_codes": lambda d: (d.X, d.centers, d.frame, d.row_codes),
     "update_labels": lambda d: (
         *(d.X, d.centers, d.frame, None, d.labels),
         *(d.upper, d.lower, d.moves),
@@ -272,11 +271,8 @@ def _data(dtype, size):
 def _clusters(rng, X):
     """Centres, labels and sums of k-means with 16 clusters."""
     from sklearn_ternary._reference.lloyd import Frame
-    from sklearn_ternary._reference.lloyd_codes import Codes
 
     n, d, k = *X.shape, 16
-    step = X.dtype.type(1 / 32)
-    codes = rng.integers(0, 256, (-(-n // 32), -(-d // 4), 32, 4), dtype=np.uint8)
     zeros = np.zeros(d, dtype=X.dtype)
     indices = np.tile(np.arange(d, dtype=np.int32), n)
     return {
@@ -285,8 +281,7 @@ def _clusters(rng, X):
         "labels": rng.integers(0, k, n, dtype=np.int32),
         "unlabelled": np.full(n, -1, dtype=np.int32),
         "closest": np.full(n, np.inf, dtype=X.dtype),
-        "step": step,
-        "row_codes": Codes(step, codes, np.ones((len(codes), 3, 32), X.dtype)),
+        "step": X.dtype.type(1 / 32),
         "upper": np.full(n, 1, dtype=np.float32),
         "lower": np.zeros((-(-k // 16), n), dtype=np.float32),
         "moves": np.full(k, 1e9, dtype=np.float32),

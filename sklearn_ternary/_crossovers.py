@@ -45,7 +45,6 @@ OPERATIONS = {
     "row_tiles": _FLOATS,
     "row_codes": _FLOATS,
     "nearest_centers": _FLOATS,
-    "nearest_codes": _FLOATS,
     "update_labels": _FLOATS,
     "iterate": _FLOATS,
     "label_distances": _FLOATS,

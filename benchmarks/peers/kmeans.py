@@ -64,7 +64,7 @@ PLAN = [
     ("seeding", "float32", [WIDE, MANY], (1, 2)),
     ("fit", "float32", [SMALL, WIDE, (50_000, 32, 64)], (2,)),
     ("reach", "float32", [SMALL, WIDE, (50_000, 32, 64)], (2,)),
-    ("int8", "float32", [MANY, (100_000, 384, 1000)], (2,)),
+    ("int8", "float32", [WIDE, MANY, (50_000, 784, 10), (100_000, 384, 1000)], (2,)),
 ]
 TASKS = tuple(dict.fromkeys(task for task, *_ in PLAN))
 # Rounds beyond those asked for, while they take less than so long.

@@ -84,7 +84,7 @@ def kmeans_int8():
         "bytes of a row, float",
         "int8",
         "inertia",
-        "centres moved by",
+        "centres apart",
     )
     caption = conditions(
         data,

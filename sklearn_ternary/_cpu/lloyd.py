@@ -51,12 +51,12 @@ def row_tiles(X, frame, *, n_threads, isa):
     return tiles
 
 
-def nearest_centers(X, centers, frame, tiles=None, *, n_threads, isa):
+def nearest_centers(X, centers, frame, tiles=None, codes=None, *, n_threads, isa):
     """Label of each row: its nearest centre, the first of equally near ones."""
     labels = np.empty(len(X), dtype=np.int32)
     state = labels, *_no_bounds()
-    shared = _shared(X, centers, frame, tiles, None, state, True, n_threads, isa)
-    _lloyd.find_labels(X, centers, *shared, np.empty(0, np.float32), False)
+    shared = _shared(X, centers, frame, tiles, codes, state, True, n_threads, isa)
+    _lloyd.find_labels(X, centers, *shared, np.empty(0, np.float32))
     return labels
 
 
@@ -71,15 +71,6 @@ def row_codes(X, frame, step, *, n_threads, isa):
         X, frame.scale, frame.shift, step, codes, lengths, scratch, level
     )
     return Codes(step, codes, lengths)
-
-
-def nearest_codes(X, centers, frame, codes, *, n_threads, isa):
-    """Label of each row by codes alone, those of the rows and of the centres."""
-    labels = np.empty(len(X), dtype=np.int32)
-    state = labels, *_no_bounds()
-    shared = _shared(X, centers, frame, None, codes, state, True, n_threads, isa)
-    _lloyd.find_labels(X, centers, *shared, np.empty(0, np.float32), True)
-    return labels
 
 
 def update_labels(
@@ -100,7 +91,7 @@ def update_labels(
     first = not np.isfinite(upper[:1]).any() and not np.isfinite(upper).any()
     state = labels, upper, lower
     shared = _shared(X, centers, frame, tiles, codes, state, first, n_threads, isa)
-    _lloyd.find_labels(X, centers, *shared, moved, False)
+    _lloyd.find_labels(X, centers, *shared, moved)
 
 
 def iterate(
@@ -153,7 +144,7 @@ def _shared(X, centers, frame, tiles, codes, state, first, n_threads, isa):
     if groups:
         fit = _BLOCK_BYTES // (dtype.itemsize * d) // TILE * TILE
         block = max(TILE, min(block, fit))
-    step = dtype.type(0) if codes is None else codes.step
+    step, share = (dtype.type(0), 1.0) if codes is None else (codes.step, codes.share)
     n_values, n_moves, n_words, n_scratch, n_found = _lloyd.room(
         8 * dtype.itemsize, d, k, groups, size, step, block, level
     )
@@ -162,8 +153,8 @@ def _shared(X, centers, frame, tiles, codes, state, first, n_threads, isa):
     if kept is None:
         kept, lengths = np.empty((0, 1, TILE, 4), np.uint8), _or_empty(None, dtype)
     return (
-        *(frame.scale, frame.shift, _or_empty(tiles, dtype), kept, lengths, step),
-        *(labels, upper, lower, size, first),
+        *(frame.scale, frame.shift, _or_empty(tiles, dtype)),
+        *(kept, lengths, step, share, labels, upper, lower, size, first),
         np.empty(n_values, dtype=dtype),
         np.empty(n_moves, dtype=np.float32),
         np.empty(n_words, dtype=np.int32),

@@ -47,9 +47,9 @@ def row_tiles(X, frame, *, config=None):
     return run("row_tiles", X.size, X.dtype, (X, frame), config)
 
 
-def nearest_centers(X, centers, frame, tiles=None, *, config=None):
+def nearest_centers(X, centers, frame, tiles=None, codes=None, *, config=None):
     """Label of each row."""
-    args = X, ready(centers), frame, tiles
+    args = X, ready(centers), frame, tiles, codes
     return run("nearest_centers", _steps(X.size, centers), X.dtype, args, config)
 
 
@@ -61,12 +61,6 @@ def row_codes(X, frame, step, *, config=None):
 def codes_are_fast(*, config=None):
     """Whether products of codes take much less time than those of floats."""
     return cpu_level(config) == "avx512"
-
-
-def nearest_codes(X, centers, frame, codes, *, config=None):
-    """Label of each row by its codes."""
-    args = X, ready(centers), frame, codes
-    return run("nearest_codes", _steps(X.size, centers), X.dtype, args, config)
 
 
 def update_labels(

@@ -51,10 +51,11 @@ class Whole:
         self.held = held
 
 
-def nearest_centers(X, centers, frame, tiles=None, *, device=None):
+def nearest_centers(X, centers, frame, tiles=None, codes=None, *, device=None):
     """Label of each row: its nearest centre, the first of equally near ones.
 
-    Neither `frame` nor `tiles` changes labels; without a frame the origin is its.
+    Neither `frame`, `tiles` nor `codes` changes labels; without a frame the origin
+    is its.
     """
     return _nearest(X, Whole(centers, frame), device=device)
 

@@ -104,6 +104,7 @@ cdef stern_lloyd_run run_on(
     const uint8_t[:, :, :, ::1] codes,  # IN, or of length 0
     const floating[:, :, ::1] lengths,  # IN, or of length 0
     floating step,                      # of the codes, or 0
+    double share,                       # of their bound that is allowed for
     int32_t[::1] labels,                # INOUT
     float[::1] upper,                   # INOUT, or of length 0
     float[:, :] lower,                  # INOUT, (groups, n), of contiguous groups
@@ -128,7 +129,7 @@ cdef stern_lloyd_run run_on(
         run.tiles = &tiles[0, 0, 0]
     if codes.shape[0]:
         run.codes, run.lengths = &codes[0, 0, 0, 0], &lengths[0, 0, 0]
-    run.step, run.approximate, run.first = step, False, first
+    run.step, run.share, run.first = step, share, first
     run.labels = &labels[0]
     run.upper = run.lower = NULL
     run.n_groups, run.group_size, run.stride = 0, group_size, 0
@@ -188,6 +189,7 @@ def find_labels(
     const uint8_t[:, :, :, ::1] codes,
     const floating[:, :, ::1] lengths,
     floating step,
+    double share,
     int32_t[::1] labels,
     float[::1] upper,
     float[:, :] lower,
@@ -202,17 +204,15 @@ def find_labels(
     floating[:, ::1] scratch,           # (threads, values)
     int32_t[:, ::1] found,              # (threads, words)
     const float[::1] moved,             # IN, (k,)
-    bint approximate,
 ):
     """Labels of the rows, and bounds."""
     cdef stern_lloyd_run run
     if not X.shape[0]:
         return
     run = run_on(
-        X, centers.shape[0], scale, shift, tiles, codes, lengths, step, labels, upper,
-        lower, group_size, first, values, moves, words, block, isa, code_isa,
+        X, centers.shape[0], scale, shift, tiles, codes, lengths, step, share, labels,
+        upper, lower, group_size, first, values, moves, words, block, isa, code_isa,
     )
-    run.approximate = approximate
     memcpy(run.moves, &moved[0], moved.shape[0] * sizeof(float))
     with nogil:
         stern_lloyd_begin(&run, &centers[0, 0])
@@ -231,6 +231,7 @@ def iterate(
     const uint8_t[:, :, :, ::1] codes,
     const floating[:, :, ::1] lengths,
     floating step,
+    double share,
     int32_t[::1] labels,
     float[::1] upper,
     float[:, :] lower,
@@ -259,8 +260,8 @@ def iterate(
     """
     cdef:
         stern_lloyd_run run = run_on(
-            X, centers.shape[1], scale, shift, tiles, codes, lengths, step, labels,
-            upper, lower, group_size, first, values, moves, words, block, isa, code_isa,
+            X, centers.shape[1], scale, shift, tiles, codes, lengths, step, share,
+            labels, upper, lower, group_size, first, values, moves, words, block, isa, code_isa,
         )
         Py_ssize_t i = 0, changed, now = 0, before = 1, after = 2
         double far

@@ -11,14 +11,14 @@ cdef extern from "lloyd.h" nogil:
     ctypedef struct stern_lloyd_run:
         int bits, isa, code_isa
         Py_ssize_t n, d, k
-        double scale, step
+        double scale, step, share
         const void *shift
         const void *x
         const void *weight
         const void *tiles
         const uint8_t *codes
         const void *lengths
-        bint approximate, first
+        bint first
         int32_t *labels
         float *upper
         float *lower

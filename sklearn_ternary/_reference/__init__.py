@@ -25,7 +25,7 @@ from sklearn_ternary._reference.lloyd import (
     row_tiles,
     update_labels,
 )
-from sklearn_ternary._reference.lloyd_codes import nearest_codes, row_codes
+from sklearn_ternary._reference.lloyd_codes import row_codes
 from sklearn_ternary._reference.nonfinite import find_nonfinite
 from sklearn_ternary._reference.pack import (
     code_values,
@@ -70,7 +70,6 @@ __all__ = [
     "multiply_int8",
     "nearest_centers",
     "nearest_centers_csr",
-    "nearest_codes",
     "pack",
     "potentials",
     "quantize_codes",

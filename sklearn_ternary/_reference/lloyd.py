@@ -95,8 +95,11 @@ def in_frame(X, frame):
     return X * frame.scale - frame.shift
 
 
-def nearest_centers(X, centers, frame, tiles=None):
-    """Label of each row: its nearest centre, the first of equally near ones."""
+def nearest_centers(X, centers, frame, tiles=None, codes=None):
+    """Label of each row: its nearest centre, the first of equally near ones.
+
+    With `codes` of a share below 1 backends may take one that is nearly as near.
+    """
     n = len(X)
     labels = np.empty(n, dtype=np.int32)
     rows = max(1, _PANEL // (len(centers) * LANES))
@@ -122,7 +125,7 @@ def update_labels(X, centers, frame, tiles, labels, upper, lower, moved, codes=N
     (`group_size`). They hold for where the centres were before centre j moved by
     ``moved[j]``, in the frame. The bounds are float32. Here they become those that
     are always right, infinity and 0, with which a backend is asked first. Codes of
-    the rows, or just their step, change nothing.
+    the rows, or just their step, change nothing but where their share is below 1.
     """
     labels[:] = nearest_centers(X, centers, frame, tiles)
     upper[:] = np.inf

@@ -3,14 +3,14 @@
 Rows in the frame are rotated, so that no column is much larger than the others, and
 rounded to multiples of one step. Products of codes are integers, and a bound of what
 the codes miss tells which centres may be the nearest; see the kernel's
-`lloyd_screen.h` for the bound. `nearest_codes` goes by the integers alone.
+`lloyd_screen.h` for the bound.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from sklearn_ternary._reference.lloyd import PANEL, TILE, in_frame, row_tiles
+from sklearn_ternary._reference.lloyd import TILE, row_tiles
 
 
 class Codes(NamedTuple):
@@ -24,11 +24,15 @@ class Codes(NamedTuple):
     lengths : ndarray of shape (tiles, 3, 32), or None
         Lengths of the rows in the frame, of what the codes stand for, and of what
         they miss, each rounded up.
+    share : float, default=1.0
+        Of the bound of what codes miss, what is allowed for: less than all of it
+        leaves fewer rows open, and some labels wrong.
     """
 
     step: np.floating
     codes: np.ndarray | None
     lengths: np.ndarray | None
+    share: float = 1.0
 
 
 def rotated(tiles):
@@ -80,37 +84,3 @@ def encoded(tiles, step):
 def row_codes(X, frame, step):
     """`Codes` of the rows."""
     return encoded(rotated(row_tiles(X, frame)), step)
-
-
-def nearest_codes(X, centers, frame, codes):
-    """Label of each row by codes alone, those of the rows and of the centres.
-
-    The label is the one with the greatest q · p + h, q and p the codes of row and
-    centre and h the half of its negative squared norm in units of both steps, a
-    multiple of 16 being as good as the 15 numbers above; among those, the centre
-    with the greatest remainder by 16 counts, and of several the first.
-    """
-    k = len(centers)
-    if codes.codes is None:
-        codes = row_codes(X, frame, codes.step)
-    tiles = rotated(row_tiles(centers, frame))
-    size = tiles.dtype.type(float(np.abs(tiles[:, :-1]).max()) / 127)
-    q, p = (_rows_of(c.codes) for c in (codes, encoded(tiles, size)))
-    square = np.zeros(k)
-    for column in in_frame(centers, frame).astype(np.float64).T:
-        square += column * column
-    half = (0.5 * square).astype(tiles.dtype).astype(np.float64)
-    half = np.rint(half / (float(codes.step) * float(size))).astype(np.int64)
-    scores = q[: len(X)] @ p[:k].T - half
-    # A centre that repeats an earlier one is none.
-    _, first = np.unique(centers, axis=0, return_index=True)
-    repeats = np.setdiff1d(np.arange(k), first)
-    scores = (scores & ~15) | (np.arange(k) % PANEL)
-    scores[:, repeats] = np.iinfo(np.int64).min
-    return scores.argmax(axis=1).astype(np.int32)
-
-
-def _rows_of(codes):
-    """Codes of rows, (rows, columns), as int64."""
-    rows = codes.transpose(0, 2, 1, 3).reshape(len(codes) * TILE, -1)
-    return rows.astype(np.int64) - 128

@@ -101,9 +101,10 @@ class ClusteredKMeans(
           leaves open.
         - ``"auto"``: the same labels. Where it is faster, codes of 8 bits tell first
           which centres may be the nearest.
-        - ``"int8"``: codes of 8 bits alone, until the last labels. Centres and
-          inertia are close to those of ``"float"``. Sparse rows have no codes, and
-          mini-batches use none.
+        - ``"int8"``: codes of 8 bits, with an allowance for their rounding that is
+          nearly always enough rather than proved, until the last labels. Centres
+          and inertia are within 1 % of those of ``"float"`` from the same start.
+          Sparse rows have no codes, and mini-batches use none.
     algorithm : {"auto", "lloyd", "hamerly", "elkan"}, default="auto"
         How the nearest centres are found; the result is the same:
 

@@ -30,7 +30,7 @@ def start_iterations(
         Keep bounds of the distances from iteration to iteration and look only at
         rows whose label they leave open: `rows` are dense and measured.
     approximate : bool, default=False
-        Go by the codes of the rows alone, but for the last labels.
+        Codes of the rows may lead to wrong labels, but for the last ones.
     labelling : BalancedLabels, default=None
         Finds the labels for centres; None finds the nearest ones.
     watched : bool, default=False
@@ -40,9 +40,10 @@ def start_iterations(
         if bounded:
             labelling = _Bounded(rows, n_clusters)
         else:
-            labelling = _Coded() if approximate else _Nearest()
+            labelling = (_Coded if approximate else _Nearest)()
     alone = not watched and _iterates_alone(rows, labelling)
-    return (_Alone if alone else _OneByOne)(rows, weight, labelling, n_clusters)
+    kind = _Alone if alone else _OneByOne
+    return kind(rows, weight, labelling, n_clusters, approximate)
 
 
 class Step(NamedTuple):
@@ -58,8 +59,9 @@ class Step(NamedTuple):
 class _OneByOne:
     """Iterations one after another."""
 
-    def __init__(self, rows, weight, labelling, n_clusters):
+    def __init__(self, rows, weight, labelling, n_clusters, approximate):
         self.rows, self.weight, self.labelling = rows, weight, labelling
+        self.approximate = approximate
         self.labels = np.full(rows.shape[0], -1, dtype=np.int32)
         self.sums = ClusterSums(rows, n_clusters)
 
@@ -95,10 +97,9 @@ class _OneByOne:
         sums = ClusterSums(self.rows, len(centers))
         sums.move(self.rows, self.weight, np.full_like(labels, -1), labels)
         means = sums.means(self.rows, self.weight, previous, labels)
-        approximate = isinstance(self.labelling, _Coded)
-        if approximate or shift > 0 or not np.array_equal(means, centers):
+        if self.approximate or shift > 0 or not np.array_equal(means, centers):
             centers = means
-            labelling = _Nearest() if approximate else self.labelling
+            labelling = _Nearest() if self.approximate else self.labelling
             labelling.begin(centers)
             for part, block in self.rows.blocks():
                 labels[part] = labelling.of(part, block)
@@ -117,8 +118,8 @@ class _OneByOne:
 class _Alone(_OneByOne):
     """As many iterations at once as there are without empty clusters."""
 
-    def __init__(self, rows, weight, labelling, n_clusters):
-        super().__init__(rows, weight, labelling, n_clusters)
+    def __init__(self, rows, weight, labelling, n_clusters, approximate):
+        super().__init__(rows, weight, labelling, n_clusters, approximate)
         self.previous = None
         self.state = self.labels, *no_bounds()
         if isinstance(labelling, _Bounded):
@@ -146,7 +147,7 @@ def _iterates_alone(rows, labelling):
         isinstance(rows, DenseRows)
         and not rows.directions
         and rows.frame is not None
-        and type(labelling) in (_Nearest, _Bounded)
+        and isinstance(labelling, (_Nearest, _Bounded))
         and iterates(config=rows.config)
     )
 
@@ -182,7 +183,7 @@ class _Bounded:
 
 
 class _Coded(_Nearest):
-    """Finds those of the nearest codes."""
+    """Finds nearly the nearest ones by codes."""
 
     def of(self, part, block):
         """Labels of the rows in a slice."""

@@ -111,7 +111,7 @@ class MeasuredRows:
         """Bytes of what is kept of the rows."""
         return 0
 
-    def keep_codes(self):
+    def keep_codes(self, share):
         """Find codes of the rows, or where those would be too many, their step."""
         n, d = self.shape
         sample = self.take(np.arange(0, n, -(-n // _CODED_ROWS)))
@@ -120,7 +120,7 @@ class MeasuredRows:
         # A few rows are cut off, so that one of unusual size spoils no other.
         step = self.dtype.type(np.quantile(largest, 0.95) / 127)
         if step > 0 and np.isfinite(1 / step):
-            self.codes = Codes(step, None, None)
+            self.codes = Codes(step, None, None, share)
 
 
 def distances_to(rows, centers):
@@ -156,15 +156,16 @@ class DenseRows(MeasuredRows):
         if n * (d + 1) * self.dtype.itemsize <= TILES_BYTES:
             self.tiles = _dispatch.row_tiles(self.X, self.frame, config=self.config)
 
-    def keep_codes(self):
+    def keep_codes(self, share):
         """Find codes of the rows, or where those would be too many, their step."""
-        super().keep_codes()
+        super().keep_codes(share)
         n, d = self.shape
         size = n * (-(-d // 4) * 4 + 3 * self.dtype.itemsize)
         if self.codes is not None and size + self.kept_bytes() <= CODES_BYTES:
-            self.codes = _dispatch.row_codes(
+            found = _dispatch.row_codes(
                 self.X, self.frame, self.codes.step, config=self.config
             )
+            self.codes = found._replace(share=share)
 
     def kept_bytes(self):
         """Bytes of what is kept of the rows."""
@@ -173,19 +174,18 @@ class DenseRows(MeasuredRows):
             size += self.codes.codes.nbytes + self.codes.lengths.nbytes
         return size
 
-    def nearest_by_codes(self, centers):
-        """Labels by codes alone, where there are any."""
-        if self.codes is None:
-            return self.nearest(centers)
-        return _dispatch.nearest_codes(
-            self.X, centers, self.frame, self.codes, config=self.config
-        )
-
     def nearest(self, centers):
         """Labels."""
         frame = frame_of_centers(centers) if self.frame is None else self.frame
+        codes = None if self.codes is None else self.codes._replace(share=1.0)
         return _dispatch.nearest_centers(
-            self.X, centers, frame, self.tiles, config=self.config
+            self.X, centers, frame, self.tiles, codes, config=self.config
+        )
+
+    def nearest_by_codes(self, centers):
+        """Labels, of which some may be wrong where codes have a share below 1."""
+        return _dispatch.nearest_centers(
+            self.X, centers, self.frame, self.tiles, self.codes, config=self.config
         )
 
     def nearest_bounded(self, centers, previous, labels, upper, lower):
@@ -206,10 +206,9 @@ class DenseRows(MeasuredRows):
 
     def iterate(self, weight, centers, previous, state, sums, max_iter, tol):
         """Iterations of Lloyd's algorithm: see `_reference.iterate`."""
-        bounded = len(state[1]) > 0
         return _dispatch.iterate(
             *(self.X, weight, centers, previous, self.frame, self.tiles),
-            *(*state, *sums, max_iter, tol, self.codes if bounded else None),
+            *(*state, *sums, max_iter, tol, self.codes),
             config=self.config,
         )
 
@@ -302,7 +301,7 @@ def part_of(rows, X):
     part = DenseRows(X, rows.config)
     part.directions, part.frame = rows.directions, rows.frame
     if rows.codes is not None:
-        part.codes = Codes(rows.codes.step, None, None)
+        part.codes = rows.codes._replace(codes=None, lengths=None)
     return part
 
 
@@ -365,12 +364,8 @@ class SparseRows:
     def keep_tiles(self):
         """Nothing is kept of sparse rows."""
 
-    def keep_codes(self):
+    def keep_codes(self, share):
         """Nothing is kept of sparse rows."""
-
-    def nearest_by_codes(self, centers):
-        """Labels; sparse rows have no codes."""
-        return self.nearest(centers)
 
     def nearest(self, centers):
         """Labels."""

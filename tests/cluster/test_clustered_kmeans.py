@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.cluster import KMeans
-from sklearn.datasets import make_blobs
+from sklearn.datasets import load_digits, load_iris, make_blobs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -217,12 +217,42 @@ def test_precisions(dtype, isa):
     assert bits(exact) == bits(screened)
     assert coarse.inertia_ == pytest.approx(exact.inertia_, rel=0.01)
     np.testing.assert_array_equal(coarse.predict(X), coarse.labels_)
-    with config_context(backend="numpy"):
-        again = ClusteredKMeans(130, random_state=0, precision="int8", max_iter=2)
-        again.fit(X)
-    with config_context(isa=isa, backend="cpu"):
-        same = ClusteredKMeans(130, random_state=0, precision="int8", max_iter=2)
-        assert bits(same.fit(X)) == bits(again)
+
+
+def embeddings(n, d, k):
+    """Directions of topics of very different size."""
+    rng = np.random.default_rng(0)
+    share = 1 / np.arange(1, k + 1)
+    X = rng.normal(size=(k, d))[rng.choice(k, n, p=share / share.sum())]
+    X += 0.7 * rng.normal(size=X.shape)
+    return X / np.linalg.norm(X, axis=1)[:, None]
+
+
+@pytest.mark.parametrize(
+    ("make", "k"),
+    [
+        (lambda: load_digits().data, 10),
+        (lambda: load_digits().data, 50),
+        (lambda: load_iris().data, 3),
+        (lambda: blobs(5000, 2, 5)[0], 5),
+        (lambda: blobs(5000, 32, 64, std=4.0)[0], 64),
+        (lambda: embeddings(5000, 80, 100), 100),
+    ],
+    ids=["digits-10", "digits-50", "iris", "blobs-2", "blobs-32", "embeddings"],
+)
+def test_int8_is_within_a_hundredth(make, k, algorithm):
+    """Centres and inertia where both end, from the same starts."""
+    X = make().astype(np.float32)
+    for seed in range(2):
+        start, _ = kmeans_plusplus(X, k, random_state=seed)
+        exact, coarse = (
+            ClusteredKMeans(k, init=start, precision=name, algorithm=algorithm).fit(X)
+            for name in ("float", "int8")
+        )
+        assert coarse.inertia_ == pytest.approx(exact.inertia_, rel=0.01)
+        centers = exact.cluster_centers_
+        apart = np.linalg.norm(coarse.cluster_centers_ - centers)
+        assert apart <= 0.01 * np.linalg.norm(centers - centers.mean(axis=0))
 
 
 def test_approximate_labels_keep_no_limits():

@@ -68,12 +68,12 @@ enum {
      * columns of centre j at (t / 4) * 8 + j; for the tile unit in tiles of 16        \
      * centres by 64 columns, filled up with zeros. Scores q . p + init are in units   \
      * of `unit`, with STERN_LLOYD_BIAS added. `missed` and `length` are the largest   \
-     * lengths of what the codes miss and of the centres, `step` that of the rows. */  \
+     * lengths of what the codes miss and of the centres, `step` that of the rows. Of  \
+     * the bound of what codes miss `share` is allowed for: 1, or labels may be wrong. */ \
     typedef struct {                                                                   \
         const int32_t *packed;                                                         \
         const int32_t *init;                                                           \
-        T unit, inverse, missed, length, step;                                         \
-        int approximate; /* labels are those of the greatest integers */               \
+        T unit, inverse, missed, length, step, share;                                  \
     } stern_codes_##f;                                                                 \
     typedef struct {                                                                   \
         int group; /* most centres of a group */                                       \
@@ -172,8 +172,7 @@ typedef struct {
     /* Rows have codes in units of `step`, unless it is 0; they are there or NULL. */
     const uint8_t *codes;
     const void *lengths;
-    double step;
-    int approximate;
+    double step, share;
     int32_t *labels;
     float *upper; /* bounds, or NULL */
     float *lower;

@@ -176,7 +176,7 @@ static int F(code_centers)(stern_lloyd_run *run, const F(stern_lloyd) *loops,
     OF(run).codes = (F(stern_codes)){
         packed, init, (T)unit, (T)((1 + 1e-6) / unit),
         (T)((double)missed * (1 + 1e-6)), (T)((double)length * (1 + 1e-5)),
-        (T)run->step, run->approximate,
+        (T)run->step, (T)run->share,
     };
     return 1;
 }
@@ -201,13 +201,13 @@ static void F(begin)(stern_lloyd_run *run, const T *centers)
         d, k, scale, shift, centers, packed, init, (T)alpha, (T)beta, NULL, 0, 0,
         repeated,
     };
+    OF(run).groups = (F(stern_groups)){
+        run->n_groups, run->group_size, run->stride, panels, pad, framed,
+        run->moves, others, farthest, run->words,
+    };
     if (run->upper) {
         F(group_moves)(run, others, farthest, run->words);
         F(pack_panels)(run, framed, init, panels, pad);
-        OF(run).groups = (F(stern_groups)){
-            run->n_groups, run->group_size, run->stride, panels, pad, framed,
-            run->moves, others, farthest, run->words,
-        };
     }
     if (loops->pack_split) {
         const uintptr_t words = (uintptr_t)(run->words + k + ALIGNED - 1);

@@ -373,11 +373,6 @@ static void F(settle_codes)(const F(stern_centers) *c, const F(stern_groups) *g,
             best[r] = b[r] > best[r] ? b[r] : best[r];
         }
     }
-    if (s->approximate) {
-        for (ptrdiff_t r = 0; r < rows; ++r)
-            labels[at[r]] = panel[r] * PANEL + (best[r] & 15);
-        return;
-    }
     /* E, the four bits that j took, and the rounding of what E allows for. */
     T norm[TILE], exact[TILE], slack[TILE], score[TILE];
     float above[TILE], below[TILE];
@@ -385,7 +380,8 @@ static void F(settle_codes)(const F(stern_centers) *c, const F(stern_groups) *g,
     for (int r = 0; r < TILE; ++r) {
         const T length = lengths[r], coded = lengths[TILE + r];
         const T missed = lengths[2 * TILE + r] + 96 * u * length;
-        const T error = coded * s->missed + missed * s->length + 18 * s->unit;
+        const T bound = coded * s->missed + missed * s->length;
+        const T error = s->share * bound + 18 * s->unit;
         norm[r] = length * length;
         exact[r] = c->alpha * norm[r] + c->beta;
         slack[r] = error * (T)1.0001 + exact[r];
@@ -450,6 +446,8 @@ static void F(settle_codes)(const F(stern_centers) *c, const F(stern_groups) *g,
         if (*mine % PANEL == label % PANEL)
             *mine = others[label / PANEL * TILE + r];
     }
+    if (!upper)
+        return;
     F(bounds_above)(norm, score, slack, above);
     for (ptrdiff_t r = 0; r < rows; ++r)
         upper[at[r]] = above[r];
@@ -479,13 +477,14 @@ static void F(nearest_by_codes)(const F(stern_centers) *c, const F(stern_groups)
     const ptrdiff_t d = c->d, d4 = (d + 3) / 4;
     int16_t open[STERN_LLOYD_BLOCK];
     ptrdiff_t n_open = n, n_pairs = 0;
-    if (first)
+    const int anew = first || !upper;
+    if (anew)
         for (ptrdiff_t i = 0; i < n; ++i)
             open[i] = (int16_t)i;
     else
         n_open = F(move_bounds)(g, n, labels, upper, lower, open, &n_pairs);
     /* Few groups of centres that are open are compared with fewer products. */
-    if (!first && STERN_LLOYD_DENSE * n_pairs < n_open * g->n) {
+    if (!anew && STERN_LLOYD_DENSE * n_pairs < n_open * g->n) {
         F(compare_groups)(c, g, x, open, n_open, scratch, labels, upper, lower);
         return;
     }
