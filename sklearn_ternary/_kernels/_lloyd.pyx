@@ -261,7 +261,8 @@ def iterate(
     cdef:
         stern_lloyd_run run = run_on(
             X, centers.shape[1], scale, shift, tiles, codes, lengths, step, share,
-            labels, upper, lower, group_size, first, values, moves, words, block, isa, code_isa,
+            labels, upper, lower, group_size, first, values, moves, words, block, isa,
+            code_isa,
         )
         Py_ssize_t i = 0, changed, now = 0, before = 1, after = 2
         double far

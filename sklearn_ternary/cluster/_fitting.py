@@ -16,6 +16,7 @@ from sklearn_ternary.cluster._minibatch import run_minibatch, sample_to_start
 from sklearn_ternary.cluster._reading import check_measured
 from sklearn_ternary.cluster._report import Report
 from sklearn_ternary.cluster._rows import SparseRows
+from sklearn_ternary.cluster._starts import parted
 
 # Products per row from which on "auto" keeps bounds, and for few clusters.
 _BOUNDS_FROM = 4096
@@ -83,6 +84,8 @@ def fit_all(estimator, rows, weights, start, context, passed):
     best = None
     for _ in range(estimator._n_init):
         centers = start.draw_from(rows, weights.of_fit)
+        if start.is_drawn:
+            centers = parted(centers)
         if estimator.verbose:
             print("Initialization complete")
         report = Report(

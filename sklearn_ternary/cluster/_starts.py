@@ -13,6 +13,9 @@ from sklearn_ternary.cluster._seeding import draw_seeds, probabilities
 
 # Runs of random and callable starts under n_init="auto".
 _N_RANDOM_RUNS = 10
+# What tells a drawn centre apart for rows equally near to several, in units of the
+# rounding of its largest value.
+_APART = 16
 
 
 def given_centers(estimator):
@@ -91,6 +94,11 @@ class Start:
         self.given = given
         self.random_state = random_state
 
+    @property
+    def is_drawn(self):
+        """Whether centres are rows drawn, rather than what somebody gave."""
+        return self.given is None and not callable(self.estimator.init)
+
     def draw_from(self, sample, weight):
         """Centres, as the rows of the data are: scaled, or of length 1.
 
@@ -103,7 +111,7 @@ class Start:
         """
         init, n_clusters = self.estimator.init, self.estimator.n_clusters
         rows, centers = self.data.rows, self.given
-        if centers is None and not callable(init):
+        if self.is_drawn:
             return sample.take(
                 draw(sample, init, n_clusters, self.random_state, weight)
             )
@@ -121,6 +129,18 @@ class Start:
                 "metric='cosine' needs"
             )
         return centers
+
+
+def parted(centers):
+    """Drawn centres, moved by so little that it matters to equally near ones alone.
+
+    Of rows of a few values, many are as near to one centre as to another. If all of
+    them went to the first, a run would end at a larger inertia.
+    """
+    steps = np.random.default_rng(0).standard_normal(centers.shape)
+    steps *= _APART * np.finfo(centers.dtype).eps
+    steps *= np.abs(centers).max(axis=1, keepdims=True)
+    return (centers + steps).astype(centers.dtype)
 
 
 def draw(rows, init, n_clusters, random_state, weight):
