@@ -40,6 +40,10 @@ from sklearn_ternary.cluster._starts import (
 from sklearn_ternary.cluster._weights import Weights
 
 
+# From `_warn` through `fit` and its decorators to who called it.
+_CALLER = 5
+
+
 def _size_limit(estimator):
     """The first limit of sizes that is set, as text, or None."""
     for name in ("min_cluster_size", "max_cluster_size"):
@@ -94,6 +98,7 @@ class ClusteredKMeans(
     tol : float, default=1e-4
         A run ends when no label changes, or when the sum of the squares of what
         the centres moved is at most `tol` times the mean variance of the columns.
+        Above 0, there is a ``ConvergenceWarning`` where `max_iter` ends it before.
     precision : {"auto", "float", "int8"}, default="auto"
         What rows and centres are compared in:
 
@@ -342,7 +347,7 @@ class ClusteredKMeans(
         self.n_iter_, self._counts = found.n_iter, found.counts
         if found.n_steps is not None:
             self.n_steps_ = found.n_steps
-        self._warn()
+        self._warn(found.converged)
         context.call_on_fit_task_end(**passed, reconstruction_attributes={})
         return self
 
@@ -362,8 +367,16 @@ class ClusteredKMeans(
         self.labels_ = like(labels, X)
         self.inertia_ = times_square(inertia, data.exponent) + weights.of_zero_rows
 
-    def _warn(self):
+    def _warn(self, converged):
         """Say what the user should know of what was found."""
+        # With tol=0, max_iter often is the number of iterations that is wanted.
+        if not converged and self.tol > 0:
+            warnings.warn(
+                f"k-means did not converge in max_iter={self.max_iter} iterations; "
+                "raise max_iter or tol, or set tol=0 for so many iterations",
+                ConvergenceWarning,
+                stacklevel=_CALLER,
+            )
         xp = namespace(self.labels_)
         found = int(xp.count_nonzero(xp.bincount(self.labels_)))
         if found < self.n_clusters:
@@ -372,13 +385,13 @@ class ClusteredKMeans(
                 f"n_clusters ({self.n_clusters}). Possibly due to duplicate points "
                 "in X.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=_CALLER,
             )
         if not np.isfinite(self.inertia_):
             warnings.warn(
                 "inertia_ exceeds the range of float64 and is infinite; scale X down",
                 RuntimeWarning,
-                stacklevel=3,
+                stacklevel=_CALLER,
             )
 
     @available_if(_takes_batches)

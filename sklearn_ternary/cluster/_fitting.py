@@ -39,6 +39,7 @@ class Found(NamedTuple):
     n_iter: int
     n_steps: int | None
     counts: np.ndarray
+    converged: bool
 
 
 def fit_all(estimator, rows, weights, start, context, passed):
@@ -128,6 +129,7 @@ def fit_all(estimator, rows, weights, start, context, passed):
         best.n_iter,
         None,
         counts.astype(np.float64),
+        best.converged,
     )
 
 
@@ -172,7 +174,8 @@ def fit_batches(estimator, rows, weights, start, context, passed):
         report.end(run)
     labels = rows.nearest(run.centers)
     inertia = inertia_of(rows, weights.of_fit, run.centers, labels)
-    return Found(run.centers, labels, inertia, run.n_iter, run.n_steps, run.counts)
+    passes, counts = run.n_iter, run.counts
+    return Found(run.centers, labels, inertia, passes, run.n_steps, counts, True)
 
 
 def _absolute_tol(estimator, rows):

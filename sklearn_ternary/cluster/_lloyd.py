@@ -14,6 +14,7 @@ class Run(NamedTuple):
     inertia: float
     centers: np.ndarray
     n_iter: int
+    converged: bool
 
 
 def run_lloyd(steps, centers, *, max_iter, tol, verbose=False, after=None):
@@ -35,11 +36,12 @@ def run_lloyd(steps, centers, *, max_iter, tol, verbose=False, after=None):
     Returns
     -------
     run : Run
-        The labels are those of the centres, exactly.
+        The labels are those of the centres, exactly. A run that `after` ended
+        counts as converged.
     """
     rows, weight = steps.rows, steps.weight
-    i = 0
-    while i < max_iter:
+    i, converged = 0, True
+    while True:
         step = steps.advance(centers, max_iter - i, tol)
         i, centers = i + step.n_iter, step.means
         if verbose:
@@ -58,9 +60,12 @@ def run_lloyd(steps, centers, *, max_iter, tol, verbose=False, after=None):
             break
         if after is not None and after(i - 1, steps.shown(centers)):
             break
+        if i == max_iter:
+            converged = False
+            break
     labels, centers = steps.finish(centers, step.previous, step.shift)
     inertia = inertia_of(rows, weight, centers, labels)
-    return Run(labels, inertia, steps.shown(centers), i)
+    return Run(labels, inertia, steps.shown(centers), i, converged)
 
 
 def inertia_of(rows, weight, centers, labels):

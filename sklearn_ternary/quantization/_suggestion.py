@@ -40,9 +40,11 @@ class PrecisionSuggestion:
 def suggest_precision(
     X, target_snr_db, *, levels=LEVELS, scale="mse", axis=None, block_size=None
 ):
-    """Suggest the fewest levels whose quantization reaches a signal-to-noise ratio.
+    """Suggest the fewest bits whose quantization reaches a signal-to-noise ratio.
 
-    Each number of levels is tried on `X`, the fewest first: nothing is estimated.
+    Each number of levels is tried on `X`: nothing is estimated. Bits are those that
+    are stored, so that few columns, of which some layouts fill up whole blocks, may
+    take fewer with more levels.
 
     Parameters
     ----------
@@ -95,15 +97,17 @@ def suggest_precision(
     tried = []
     for n_levels in levels:
         A = quantize_array(X, n_levels, scale=scale, axis=axis, block_size=block_size)
-        found = PrecisionSuggestion(
-            n_levels=n_levels,
-            layout=A.layout,
-            bits=8 * A.nbytes / X.size,
-            snr_db=quantization_report(X, A).snr_db,
+        tried.append(
+            PrecisionSuggestion(
+                n_levels=n_levels,
+                layout=A.layout,
+                bits=8 * A.nbytes / X.size,
+                snr_db=quantization_report(X, A).snr_db,
+            )
         )
-        if found.snr_db >= target_snr_db:
-            return found
-        tried.append(found)
+    enough = [one for one in tried if one.snr_db >= target_snr_db]
+    if enough:
+        return min(enough, key=lambda one: one.bits)
     best = max(tried, key=lambda one: one.snr_db)
     raise ValueError(
         f"target_snr_db={target_snr_db!r} is unreachable: the best is "

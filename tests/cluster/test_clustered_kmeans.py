@@ -219,6 +219,22 @@ def test_precisions(dtype, isa):
     np.testing.assert_array_equal(coarse.predict(X), coarse.labels_)
 
 
+@pytest.mark.parametrize("max_iter", [3, 300])
+@pytest.mark.parametrize("tol", [0, 1e-4])
+def test_runs_that_max_iter_ends(max_iter, tol):
+    """A warning of them, unless no tolerance asks for so many iterations."""
+    kmeans = ClusteredKMeans(10, random_state=0, max_iter=max_iter, tol=tol)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        kmeans.fit(load_digits().data)
+    expected = ["max_iter=3 "] if (max_iter, tol) == (3, 1e-4) else []
+    assert len(caught) == len(expected)
+    for warning, text in zip(caught, expected, strict=True):
+        assert warning.category is ConvergenceWarning
+        assert text in str(warning.message)
+        assert warning.filename == __file__
+
+
 def test_rows_as_near_to_one_centre_as_to_another():
     """Columns of zeros and ones, against scikit-learn: the same start, and drawn."""
     k, ours, theirs = 30, [], []

@@ -171,6 +171,15 @@ def test_the_fewest_levels_that_reach_the_target():
     assert last == 255
 
 
+@pytest.mark.parametrize("n_columns", [1, 8, 20, 200])
+def test_bits_grow_with_the_target(n_columns):
+    """Also where a layout fills up its blocks and more levels take fewer bits."""
+    X = np.random.default_rng(0).normal(size=(400, n_columns))
+    found = [suggest_precision(X, target) for target in range(0, 40, 2)]
+    assert np.all(np.diff([one.bits for one in found]) >= 0)
+    assert all(one.snr_db >= 2 * i for i, one in enumerate(found))
+
+
 def test_unreachable_precision_names_the_best():
     X = np.random.default_rng(0).normal(size=(30, 40))
     with pytest.raises(ValueError, match=r"best is \d+\.\d\d dB, with 255 levels"):

@@ -111,9 +111,7 @@ class SharedSecondMoment:
         n_distinct = len(np.unique(features, axis=0))
         k = min(self.n_clusters, n_distinct)
         init = self.centers if len(self.centers) == k else "k-means++"
-        kmeans = ClusteredKMeans(
-            k, init=init, n_init=1, max_iter=20, random_state=self.random_state
-        )
+        kmeans = ClusteredKMeans(k, init=init, n_init=1, random_state=self.random_state)
         # Two numbers for each row: nothing for a device.
         backend = current_config().backend
         with config_context(backend="auto" if "cuda" in backend else backend):
