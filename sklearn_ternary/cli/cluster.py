@@ -23,7 +23,7 @@ from sklearn_ternary.cli._console import (
 from sklearn_ternary.persistence import ContainerReader
 from sklearn_ternary.persistence._formats import open_tensors, tensor_writer
 
-_ENDINGS = (".npz", ".safetensors")
+_ENDINGS = (".npz", ".safetensors", ".npy")
 
 
 @click.command()
@@ -89,23 +89,28 @@ _ENDINGS = (".npz", ".safetensors")
 )
 @click.option("--force", is_flag=True, help="Overwrite OUT if it exists.")
 @json_option
-def cluster(source, n_clusters, target, name, force, as_json, n_init, **options):
+def cluster(source, n_clusters, target, name, force, as_json, n_init, seed, **options):
     """Cluster the rows of the array in FILE by k-means.
 
     FILE is a .npy, .npz or .safetensors file of a matrix of numbers. A .npy or
     .safetensors file of float32 or float64 is mapped rather than read, so that it
     may be larger than memory. OUT ends in .npz or .safetensors, or is - for a .npz
-    file on stdout: cluster_centers, labels, inertia and n_iter.
+    file on stdout: cluster_centers, labels, inertia and n_iter. A .npy file gets the
+    labels alone.
     """
     ending = ".npz" if target == "-" else os.path.splitext(target)[1]
     if ending not in _ENDINGS:
-        raise click.UsageError(f"OUT must end in .npz or .safetensors: {target}")
+        raise click.UsageError(f"OUT must end in .npz, .safetensors or .npy: {target}")
+    # Imported here: scikit-learn takes a second.
+    from sklearn_ternary import ClusteredKMeans
+
     options["n_init"] = "auto" if n_init is None else n_init
     with open_tensors(source) as reader, output_path(target, force) as out:
         name = _chosen(reader, name)
         X = reader.memory_map(name) if reader.maps(name) else reader.read(name)
+        kmeans = ClusteredKMeans(n_clusters, random_state=seed, **options)
         started = time.perf_counter()
-        kmeans = _fitted(X, n_clusters, options)
+        _fit(kmeans, X)
         seconds = time.perf_counter() - started
         _write(out, ending, kmeans)
         sizes = np.bincount(kmeans.labels_, minlength=n_clusters)
@@ -153,17 +158,13 @@ def _chosen(reader, name):
     return name
 
 
-def _fitted(X, n_clusters, options):
+def _fit(kmeans, X):
     """Fit k-means, with a bar on a terminal."""
-    # Imported here: scikit-learn takes a second.
-    from sklearn_ternary import ClusteredKMeans
-
-    seed = options.pop("seed")
-    kmeans = ClusteredKMeans(n_clusters, random_state=seed, **options)
     if not sys.stderr.isatty():
-        return kmeans.fit(X)
+        kmeans.fit(X)
+        return
     with progress("clustering", None) as advance:
-        return kmeans.set_callbacks(_Bar(advance)).fit(X)
+        kmeans.set_callbacks(_Bar(advance)).fit(X)
 
 
 class _Bar:
@@ -191,6 +192,10 @@ class _Bar:
 
 def _write(out, ending, kmeans):
     """Write what was found."""
+    if ending == ".npy":
+        with open(out, "wb") as file:
+            np.save(file, kmeans.labels_)
+        return
     arrays = {
         "cluster_centers": kmeans.cluster_centers_,
         "labels": kmeans.labels_,

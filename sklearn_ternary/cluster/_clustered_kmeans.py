@@ -39,7 +39,6 @@ from sklearn_ternary.cluster._starts import (
 )
 from sklearn_ternary.cluster._weights import Weights
 
-
 # From `_warn` through `fit` and its decorators to who called it.
 _CALLER = 5
 

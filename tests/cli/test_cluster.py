@@ -58,6 +58,13 @@ def test_files(X, source, mapped, target):
     assert report["output_bytes"] == os.path.getsize(target)
 
 
+def test_labels_alone(X):
+    np.save("X.npy", X)
+    invoke("X.npy", "-k", 3, "-o", "labels.npy")
+    expected = ClusteredKMeans(3, random_state=0).fit_predict(X)
+    np.testing.assert_array_equal(np.load("labels.npy"), expected)
+
+
 @pytest.mark.parametrize("dtype", [">f4", "<f8", "i2", "f2"])
 def test_dtypes(X, dtype):
     data = X.astype(dtype)
@@ -107,7 +114,7 @@ def test_output_to_a_pipe(X):
         (["none.npy", "-k", 2, "-o", "o.npz"], "No such file"),
         (["a.npy", "-k", 0, "-o", "o.npz"], "-k"),
         (["a.npy", "-o", "o.npz"], "-k"),
-        (["a.npy", "-k", 2, "-o", "o.npy"], "must end in"),
+        (["a.npy", "-k", 2, "-o", "o.csv"], "must end in"),
         (["a.npy", "-k", 201, "-o", "o.npz"], "n_clusters=201"),
         (["a.npy", "-k", 2, "-o", "a.safetensors"], "--force"),
         (["vector.npy", "-k", 2, "-o", "o.npz"], "no matrix"),
