@@ -50,6 +50,7 @@ OPERATIONS = {
     "label_distances": _FLOATS,
     "move_rows": _FLOATS,
     "potentials": _FLOATS,
+    "cheapest": _FLOATS,
     "nearest_centers_csr": _FLOATS,
     "label_distances_csr": _FLOATS,
     "move_rows_csr": _FLOATS,

@@ -7,6 +7,7 @@ number of threads `n_threads` and the instruction-set level `isa`.
 from sklearn_ternary._cpu.affine import affine_codes, affine_values
 from sklearn_ternary._cpu.entropy import decode_codes, encode_codes
 from sklearn_ternary._cpu.lloyd import (
+    cheapest,
     iterate,
     label_distances,
     label_distances_csr,
@@ -44,6 +45,7 @@ __all__ = [
     "absmean_pack",
     "affine_codes",
     "affine_values",
+    "cheapest",
     "code_values",
     "column_abs_max",
     "column_abs_sum",

@@ -8,6 +8,7 @@ thread counts.
 
 from sklearn_ternary._dispatch._choice import choose
 from sklearn_ternary._dispatch.clustering import (
+    cheapest,
     device_pieces,
     goes_to_device,
     iterate,
@@ -54,6 +55,7 @@ __all__ = [
     "absmean_pack",
     "affine_codes",
     "affine_values",
+    "cheapest",
     "choose",
     "choose_program",
     "code_values",

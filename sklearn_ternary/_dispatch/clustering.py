@@ -121,6 +121,11 @@ def potentials(
     return run("potentials", X.size, X.dtype, args, config)
 
 
+def cheapest(costs, prices, *, config=None):
+    """Where each row goes, by costs and prices."""
+    return run("cheapest", costs.size, costs.dtype, (costs, prices), config)
+
+
 def nearest_centers_csr(data, indices, indptr, centers, *, config=None):
     """Label of each sparse row."""
     args = data, indices, indptr, ready(centers)

@@ -14,6 +14,7 @@ column is ``group_size=1`` and shape (1, K); one for all is shape (1, 1).
 from sklearn_ternary._reference.affine import affine_codes, affine_values
 from sklearn_ternary._reference.entropy import decode_codes, encode_codes
 from sklearn_ternary._reference.lloyd import (
+    cheapest,
     iterate,
     label_distances,
     label_distances_csr,
@@ -51,6 +52,7 @@ __all__ = [
     "absmean_pack",
     "affine_codes",
     "affine_values",
+    "cheapest",
     "code_values",
     "column_abs_max",
     "column_abs_sum",

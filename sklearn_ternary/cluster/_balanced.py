@@ -4,6 +4,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from sklearn_ternary import _dispatch
+
 # Prices are first found for about so many rows of each cluster.
 _SAMPLED = 100
 # Most times that prices change, and that a change is halved.
@@ -15,8 +17,7 @@ _AT_BORDERS = 30
 _DAMPING = 1e-6
 # Prices change by at most this multiple of how far such rows are from a border.
 _FARTHEST = 8
-# Rows whose costs are compared, or found, at a time.
-_BLOCK = 1024
+# Rows whose costs are found at a time.
 _FOUND = 65536
 # A path must be shorter than another by this part of the largest cost to count.
 _ROUNDING = 1e-13
@@ -85,23 +86,24 @@ class BalancedLabels:
             return
         costs = self._costs(centers)
         if self.weight is not None:
-            costs = costs[counted] * self.weight[counted, None]
+            costs = costs.take(counted, axis=1) * self.weight[counted]
+        limits, config = (self.smallest, self.largest), self.rows.config
         if self.prices is None:
-            self.prices = _prices_of_some(costs, self.smallest, self.largest)
+            self.prices = _prices_of_some(costs, *limits, config)
         labels[counted], self.prices = assign(
-            costs, self.smallest, self.largest, self.prices
+            costs, *limits, self.prices, config=config
         )
 
     def _costs(self, centers):
         """Squared distances, of the scale that rows are compared in."""
-        costs = np.empty((self.rows.shape[0], len(centers)), dtype=self.rows.dtype)
+        costs = np.empty((len(centers), self.rows.shape[0]), dtype=self.rows.dtype)
         for part, block in self.rows.blocks():
             for start in range(0, part.stop - part.start, _FOUND):
                 here = slice(
                     part.start + start, min(part.stop, part.start + start + _FOUND)
                 )
                 rows = block.part(slice(start, start + _FOUND))
-                costs[here] = rows.squared_distances(centers)
+                costs[:, here] = rows.squared_distances(centers).T
         return costs
 
     def of(self, part, block):
@@ -109,7 +111,7 @@ class BalancedLabels:
         return self.labels[part]
 
 
-def assign(costs, smallest, largest, prices):
+def assign(costs, smallest, largest, prices, *, config=None):
     """Labels of least total cost with `smallest` to `largest` rows for each.
 
     With a price p_j for each cluster, rows that go where cost and price together are
@@ -120,11 +122,12 @@ def assign(costs, smallest, largest, prices):
 
     Parameters
     ----------
-    costs : ndarray of shape (n, k)
+    costs : C-contiguous ndarray of shape (k, n)
     smallest, largest : int
         ``k * smallest <= n <= k * largest``.
     prices : ndarray of shape (k,)
         To start from.
+    config : Config, default=None
 
     Returns
     -------
@@ -138,28 +141,29 @@ def assign(costs, smallest, largest, prices):
        for semi-discrete optimal transport", JEMS 21, 2019.
     .. [2] R. Ahuja, T. Magnanti and J. Orlin, "Network Flows", 1993, section 9.7.
     """
-    choice = _moved_prices(costs, smallest, largest, prices)
+    choice = _moved_prices(costs, smallest, largest, prices, config)
     _Paths(costs, choice.first, smallest, largest, choice.prices).make_right()
     return choice.first, choice.prices
 
 
-def _prices_of_some(costs, smallest, largest):
+def _prices_of_some(costs, smallest, largest, config):
     """Prices of a sample of the rows, which are near those of all."""
-    n, k = costs.shape
+    k, n = costs.shape
     step = n // (_SAMPLED * k)
     prices = np.zeros(k)
     if step < 2:
         return prices
     limits = int(smallest / step), -int(-largest // step)
-    return _moved_prices(costs[::step], *limits, prices).prices
+    some = np.ascontiguousarray(costs[:, ::step])
+    return _moved_prices(some, *limits, prices, config).prices
 
 
-def _moved_prices(costs, smallest, largest, prices):
+def _moved_prices(costs, smallest, largest, prices, config):
     """The `_Choice` of prices with which nearly all numbers of rows are right."""
-    k = costs.shape[1]
+    k = len(costs)
     if k == 1:
         prices = np.zeros(1)
-    choice = best = _Choice(costs, smallest, largest, prices)
+    choice = best = _Choice(costs, smallest, largest, prices, config)
     for _ in range(_MAX_STEPS):
         if choice.n_misplaced < best.n_misplaced:
             best = choice
@@ -168,14 +172,14 @@ def _moved_prices(costs, smallest, largest, prices):
             break
         step, further = _newton_step(choice), None
         for _ in range(_MAX_HALVINGS if step is not None else 0):
-            trial = _Choice(costs, smallest, largest, choice.limited(step))
+            trial = _Choice(costs, smallest, largest, choice.limited(step), config)
             if trial.value > choice.value:
                 further = trial
                 break
             step = step / 2
         if further is None:
             moved = choice.one_price_moved()
-            further = _Choice(costs, smallest, largest, moved)
+            further = _Choice(costs, smallest, largest, moved, config)
             if not further.value > choice.value:
                 break
         choice = further
@@ -198,24 +202,13 @@ class _Choice:
         Of the dual, which the right prices make as large as can be.
     """
 
-    def __init__(self, costs, smallest, largest, prices):
+    def __init__(self, costs, smallest, largest, prices, config):
         self.costs, self.prices = costs, prices
         self.smallest, self.largest = smallest, largest
-        n, k = costs.shape
-        self.first = np.zeros(n, dtype=np.int32)
-        self.second = np.zeros(n, dtype=np.int32)
-        self.least, self.elsewhere = np.empty(n), np.full(n, np.inf)
-        for start in range(0, n, _BLOCK):
-            part = slice(start, start + _BLOCK)
-            total = costs[part] + prices
-            rows = np.arange(len(total))
-            self.first[part] = first = total.argmin(axis=1)
-            self.least[part] = total[rows, first]
-            if k > 1:
-                total[rows, first] = np.inf
-                self.second[part] = second = total.argmin(axis=1)
-                self.elsewhere[part] = total[rows, second]
-        sizes = np.bincount(self.first, minlength=k)
+        self.first, self.second, self.least, self.elsewhere = _dispatch.cheapest(
+            costs, prices, config=config
+        )
+        sizes = np.bincount(self.first, minlength=len(costs))
         aim = np.clip(sizes, smallest, largest)
         aim = np.where(prices > 0, largest, np.where(prices < 0, smallest, aim))
         self.excess = sizes - aim
@@ -239,7 +232,7 @@ class _Choice:
         # that.
         other = np.where(self.first == j, self.elsewhere, self.least)
         prices = self.prices.copy()
-        prices[j] = _price(other - self.costs[:, j], self.smallest, self.largest)
+        prices[j] = _price(other - self.costs[j], self.smallest, self.largest)
         return prices
 
 
@@ -312,8 +305,11 @@ class _Paths:
         self.labels = labels
         self.smallest = smallest
         self.largest = largest
-        k = costs.shape[1]
+        k = len(costs)
         self.sizes = np.bincount(labels, minlength=k)
+        # Rows of each cluster, in order.
+        together = np.argsort(labels, kind="stable")
+        self.members = np.split(together, np.cumsum(self.sizes)[:-1])
         given = np.clip(self.sizes, smallest, largest)
         given[prices > 0] = largest
         given[prices < 0] = smallest
@@ -324,7 +320,7 @@ class _Paths:
 
     def make_right(self):
         """Move rows until each cluster has as many as it passes on."""
-        n, k = self.costs.shape
+        k, n = self.costs.shape
         surplus = np.append(self.sizes - self.given, self.given.sum() - n)
         if not surplus.any():
             return
@@ -356,29 +352,34 @@ class _Paths:
                 self.given[a] += most
             elif a == k:
                 self.given[b] -= most
-        for _, b, rows in moves:
-            self.labels[rows[:most]] = b
+        for a, b, rows in moves:
+            rows = rows[:most]
+            self.labels[rows] = b
+            at = np.searchsorted(self.members[a], rows)
+            self.members[a] = np.delete(self.members[a], at)
+            at = np.searchsorted(self.members[b], rows)
+            self.members[b] = np.insert(self.members[b], at, rows)
         for a, b, rows in moves:
             self._leave(a, rows[:most])
             self._join(b, rows[:most])
 
     def _cheapest(self, a, b):
         """All rows of a that cost least to move to b."""
-        members = np.flatnonzero(self.labels == a)
-        more = self.costs[members, b].astype(np.float64) - self.costs[members, a]
+        members = self.members[a]
+        more = self.costs[b, members].astype(np.float64) - self.costs[a, members]
         return members[more <= self.lengths[a, b]]
 
     def _find_edges(self, a, others):
         """The edges from a to others, from the rows of a."""
-        members = np.flatnonzero(self.labels == a)
+        members = self.members[a]
         others = others[others != a]
-        if not len(members):
+        if not len(members) or not len(others):
             self.lengths[a, others] = np.inf
             return
-        more = self.costs[np.ix_(members, others)].astype(np.float64)
-        more -= self.costs[members, a, None]
-        at = more.argmin(axis=0)
-        self.lengths[a, others] = more[at, np.arange(len(others))]
+        more = np.stack([self.costs[b].take(members) for b in others], dtype=np.float64)
+        more -= self.costs[a].take(members)
+        at = more.argmin(axis=1)
+        self.lengths[a, others] = more[np.arange(len(others)), at]
         self.row[a, others] = members[at]
 
     def _leave(self, a, rows):
@@ -390,10 +391,10 @@ class _Paths:
     def _join(self, b, rows):
         """Rows are in b now."""
         k = len(self.sizes)
-        more = self.costs[rows].astype(np.float64)
-        more -= more[:, b, None]
-        at = more.argmin(axis=0)
-        least = more[at, np.arange(k)]
+        more = self.costs[:, rows].astype(np.float64)
+        more -= more[b]
+        at = more.argmin(axis=1)
+        least = more[np.arange(k), at]
         less = least < self.lengths[b, :k]
         less[b] = False
         self.lengths[b, :k][less] = least[less]

@@ -149,7 +149,8 @@ def test_a_terminal_shows_iterations(X, monkeypatch):
             super().__init__(lambda amount, text: shown.append(text))
 
     monkeypatch.setattr(module, "_Bar", Bar)
-    kmeans = module._fitted(X, 4, {"seed": 0, "init": "random", "n_init": 2})
+    kmeans = ClusteredKMeans(4, init="random", n_init=2, random_state=0)
+    module._fit(kmeans, X)
     assert "run 1, iteration 1" in shown
     assert "run 2, iteration 1" in shown
     plain = ClusteredKMeans(4, init="random", n_init=2, random_state=0).fit(X)

@@ -49,7 +49,7 @@ def test_assignment_is_the_cheapest(seed):
     centers = rng.normal(size=(k, 2)).round(1) * (0.01 if seed % 3 == 0 else 1)
     costs = ((X - centers[:, None]) ** 2).sum(axis=2)
     prices = rng.normal(size=k) if seed % 2 else np.zeros(k)
-    labels, _ = assign(costs.T, smallest, largest, prices)
+    labels, _ = assign(costs, smallest, largest, prices)
     sizes = np.bincount(labels, minlength=k)
     assert smallest <= sizes.min() <= sizes.max() <= largest
     found = costs[labels, np.arange(n)].sum()
@@ -59,11 +59,11 @@ def test_assignment_is_the_cheapest(seed):
 def test_larger_assignment_is_the_cheapest():
     X, _ = make_blobs(1500, 4, centers=10, cluster_std=3, random_state=0)
     costs = ((X - X[:10, None]) ** 2).sum(axis=2)
-    labels, prices = assign(costs.T, 150, 150, np.zeros(10))
+    labels, prices = assign(costs, 150, 150, np.zeros(10))
     repeated = np.repeat(costs, 150, axis=0)
     expected = repeated[linear_sum_assignment(repeated)].sum()
     assert costs[labels, np.arange(1500)].sum() == pytest.approx(expected, rel=1e-12)
-    again, _ = assign(costs.T, 150, 150, prices)
+    again, _ = assign(costs, 150, 150, prices)
     np.testing.assert_array_equal(again, labels)
 
 
@@ -74,14 +74,14 @@ def test_many_rows_cost_no_more_than_the_dual_says():
     points = rng.normal(size=(20, 6))
     X = points[rng.choice(20, 20_000, p=share / share.sum())]
     X = X + 0.7 * rng.normal(size=X.shape)
-    costs = ((X[:, None] - X[:20]) ** 2).sum(axis=2)
+    costs = ((X - X[:20, None]) ** 2).sum(axis=2)
     for smallest, largest in ((1000, 1000), (0, 1200), (900, 20_000)):
         labels, prices = assign(costs, smallest, largest, np.zeros(20))
         sizes = np.bincount(labels)
         assert smallest <= sizes.min() <= sizes.max() <= largest
         paid = np.where(prices > 0, largest * prices, smallest * prices).sum()
-        bound = (costs + prices).min(axis=1).sum() - paid
-        cost = costs[np.arange(20_000), labels].sum()
+        bound = (costs + prices[:, None]).min(axis=0).sum() - paid
+        cost = costs[labels, np.arange(20_000)].sum()
         assert bound <= cost * (1 + 1e-12)
         assert cost - bound < 1e-4 * cost
 

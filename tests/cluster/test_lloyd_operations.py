@@ -84,6 +84,19 @@ def test_tiles_and_labels(shape, dtype, options):
     )
 
 
+@pytest.mark.backends
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (2, 256), (7, 1000), (40, 33)])
+def test_where_rows_go_at_prices(shape, dtype, options):
+    rng = np.random.default_rng(0)
+    # Of a few values, so that many are equal.
+    costs = rng.integers(0, 9, shape).astype(dtype)
+    prices = rng.integers(-4, 4, shape[0]) / 2
+    found = cpu.cheapest(costs, prices, **options)
+    for ours, expected in zip(found, _reference.cheapest(costs, prices), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+        assert ours.dtype == expected.dtype
+
+
 def start_bounds(n, n_groups):
     upper = np.full(n, np.inf, dtype=np.float32)
     return np.zeros(n, dtype=np.int32), upper, np.zeros((n_groups, n), np.float32)
