@@ -344,11 +344,16 @@ def _format_value(value, kind):
         if not isinstance(value, str):
             raise ValueError(f"{value!r} is not text")
         return _format_string(value)
+    return np.array(_number(value, kind), dtype=_DTYPES[kind]).tobytes()
+
+
+def _number(value, kind):
+    """The value, if it is a number of this kind."""
     if kind == "bool" and not isinstance(value, (bool, np.bool_)):
         raise ValueError(f"{value!r} is no bool")
     if kind.startswith(("int", "uint")) and not isinstance(value, Integral):
         raise ValueError(f"{value!r} is no whole number")
-    return np.array(value, dtype=_DTYPES[kind]).tobytes()
+    return value
 
 
 def _format_array(key, values, kind):
@@ -361,9 +366,13 @@ def _format_array(key, values, kind):
         else:
             entries = values
         return head, b"".join(map(_format_string, entries))
-    array = np.asarray(values)
-    stored = array.astype(_DTYPES[kind])
-    if array.ndim != 1 or (array.dtype.kind in "iub" and (stored != array).any()):
+    dtype = _DTYPES[kind]
+    if not isinstance(values, np.ndarray):
+        values = [_number(v, kind) for v in values]
+        return head, np.array(values, dtype).tobytes()
+    stored = values.astype(dtype)
+    exact = dtype.kind in "iub"  # floats may be rounded
+    if values.ndim != 1 or (exact and (stored != values).any()):
         raise ValueError(f"values do not fit a list of {kind}")
     return head, stored.tobytes()
 
@@ -394,7 +403,10 @@ def _kind_of(key, value):
         if all(isinstance(v, (bool, np.bool_)) for v in value):
             return "[bool]"
         if all(isinstance(v, Integral) for v in value):
-            return "[int32]" if all(-(2**31) <= v < 2**31 for v in value) else "[int64]"
-        if all(isinstance(v, Real) for v in value):
+            for name in ("int32", "int64", "uint64"):
+                info = np.iinfo(name)
+                if info.min <= min(value) and max(value) <= info.max:
+                    return f"[{name}]"
+        elif all(isinstance(v, Real) for v in value):
             return "[float32]"
     raise ValueError(f"metadata {key!r}: {value!r} cannot be stored")
