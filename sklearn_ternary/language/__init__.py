@@ -12,6 +12,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "GenerationConfig": "_generation_config",
         "KVCache": "_kv_cache",
         "LanguageConfig": "_config",
+        "MemoryEstimate": "_memory",
         "Model": "_model",
         "Score": "_score",
         "TernaryLM": "_engine",
@@ -19,6 +20,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "TextStream": "_stream",
         "Tokenizer": "_tokenizer",
         "convert_model": "_convert",
+        "estimate_memory": "_memory",
         "load_tokenizer": "_tokenizer",
     },
 )

@@ -7,14 +7,14 @@ from numbers import Integral, Real
 import numpy as np
 
 from sklearn_ternary.language._batch import Batch
-from sklearn_ternary.language._generation_config import GenerationConfig
+from sklearn_ternary.language._generation_config import config_of
 from sklearn_ternary.language._model import Model
 from sklearn_ternary.language._prefill import Prefill
-from sklearn_ternary.language._prompts import listed, token_ids
+from sklearn_ternary.language._prompts import fitting, listed, token_ids
 from sklearn_ternary.language._request import Request
 from sklearn_ternary.language._sampling import Workspace
 from sklearn_ternary.language._score import score_of
-from sklearn_ternary.language._slots import Slots
+from sklearn_ternary.language._slots import Slots, sequences_in
 from sklearn_ternary.language._speculation import speculate
 from sklearn_ternary.language._stream import TextStream
 from sklearn_ternary.language._tokenizer import tokenizer_of
@@ -114,24 +114,14 @@ class TernaryLM:
         self.n_ctx = int(n_ctx)
         self.max_batch_size = int(max_batch_size)
         if cache_bytes is not None:
-            self.max_batch_size = self._sequences_in(cache_bytes, cache_dtype)
+            each = model.new_cache(1, self.n_ctx, cache_dtype).nbytes
+            n = sequences_in(cache_bytes, each, self.n_ctx)
+            self.max_batch_size = min(self.max_batch_size, n)
         self._cache_dtype = cache_dtype
         self._slots = None
         self._prefill = Prefill(model)
         self._origin = None
         _ALIVE.add(self)
-
-    def _sequences_in(self, cache_bytes, dtype):
-        if not _is_integer(cache_bytes) or cache_bytes < 1:
-            raise ValueError(f"cache_bytes={cache_bytes!r} must be a positive integer")
-        each = self.model.new_cache(1, self.n_ctx, dtype).nbytes
-        n = cache_bytes // each
-        if not n:
-            raise ValueError(
-                f"cache_bytes={cache_bytes} is less than one sequence of n_ctx="
-                f"{self.n_ctx} tokens takes, {each}"
-            )
-        return min(self.max_batch_size, n)
 
     @classmethod
     def from_gguf(
@@ -274,30 +264,19 @@ class TernaryLM:
         return token_ids(prompt, self._tokenizer, self.config.n_vocab, name)
 
     def _requests(self, prompts, config, options):
-        config = GenerationConfig() if config is None else config
-        if not isinstance(config, GenerationConfig):
-            raise ValueError(
-                f"config is a {type(config).__name__}; a GenerationConfig is required"
-            )
-        options = {name: v for name, v in options.items() if v is not None}
-        config = config.changed(**options) if options else config
-        if config.top_k > self.config.n_vocab:
-            raise ValueError(
-                f"top_k={config.top_k} is above the {self.config.n_vocab} tokens"
-            )
-        requests = []
+        """Requests for prompts with their names, checked."""
+        config = config_of(config, options, self.config.n_vocab)
         workspace = Workspace(self.config.n_vocab, self.model.backend)
-        for name, prompt in prompts:
-            tokens = self._prompt(prompt, name)
-            if len(tokens) >= self.n_ctx:
-                raise ValueError(
-                    f"{name} has {len(tokens)} tokens; with n_ctx={self.n_ctx} at most "
-                    f"{self.n_ctx - 1} leave room for an answer"
-                )
-            requests.append(
-                Request(tokens, config, self.tokenizer, self.n_ctx, workspace)
+        return [
+            Request(
+                fitting(self._prompt(prompt, name), self.n_ctx, name),
+                config,
+                self.tokenizer,
+                self.n_ctx,
+                workspace,
             )
-        return requests
+            for name, prompt in prompts
+        ]
 
     # -- generation --------------------------------------------------------
 

@@ -106,6 +106,34 @@ class GenerationConfig:
         return GenerationConfig(**{n: getattr(self, n) for n in names} | options)
 
 
+def config_of(config, options, n_vocab):
+    """Return a configuration with options instead of its own, checked.
+
+    Parameters
+    ----------
+    config : GenerationConfig or None
+        None is the default.
+    options : dict
+        Values of None change nothing.
+    n_vocab : int
+
+    Raises
+    ------
+    ValueError
+        If it is none, or an option is out of range or unknown.
+    """
+    config = GenerationConfig() if config is None else config
+    if not isinstance(config, GenerationConfig):
+        raise ValueError(
+            f"config is a {type(config).__name__}; a GenerationConfig is required"
+        )
+    options = {name: value for name, value in options.items() if value is not None}
+    config = config.changed(**options) if options else config
+    if config.top_k > n_vocab:
+        raise ValueError(f"top_k={config.top_k} is above the {n_vocab} tokens")
+    return config
+
+
 def _check_integer(name, value, least):
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name}={value!r} must be an integer of at least {least}")

@@ -52,3 +52,13 @@ def token_ids(prompt, tokenizer, n_vocab, name):
         wrong = next(i for i in tokens if not 0 <= i < n_vocab)
         raise ValueError(f"{name} has token {wrong}; ids are 0 to {n_vocab - 1}")
     return tokens
+
+
+def fitting(tokens, n_ctx, name):
+    """Return the tokens of a prompt, if they leave room for an answer."""
+    if len(tokens) >= n_ctx:
+        raise ValueError(
+            f"{name} has {len(tokens)} tokens; with n_ctx={n_ctx} at most {n_ctx - 1} "
+            "leave room for an answer"
+        )
+    return tokens

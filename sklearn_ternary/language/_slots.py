@@ -3,6 +3,7 @@
 import threading
 import time
 from array import array
+from numbers import Integral
 
 
 class Slots:
@@ -148,3 +149,22 @@ def _common(a, b):
     if a[:n] == b[:n]:
         return n
     return next(i for i in range(n) if a[i] != b[i])
+
+
+def sequences_in(cache_bytes, each, n_ctx):
+    """Return how many sequences of `each` bytes there is room for.
+
+    Raises
+    ------
+    ValueError
+        If there is none for one, or `cache_bytes` is not a positive integer.
+    """
+    whole = isinstance(cache_bytes, Integral) and not isinstance(cache_bytes, bool)
+    if not whole or cache_bytes < 1:
+        raise ValueError(f"cache_bytes={cache_bytes!r} must be a positive integer")
+    if cache_bytes < each:
+        raise ValueError(
+            f"cache_bytes={cache_bytes} is less than one sequence of n_ctx={n_ctx} "
+            f"tokens takes, {each}"
+        )
+    return int(cache_bytes // each)

@@ -24,6 +24,8 @@ from sklearn_ternary.language import (
     _stream,
 )
 
+# SKLEARN_TERNARY_TEST_EXAMPLES=1000 is for a long, thorough run.
+N_EXAMPLES = int(os.environ.get("SKLEARN_TERNARY_TEST_EXAMPLES", 4))
 PROMPTS = ["a", "The answer is", "x" * 40, "né", "Once upon a time", "b"]
 
 
@@ -156,6 +158,35 @@ def test_requests_join_and_leave_at_any_token(fresh):
             assert done.tokens == alone[i].tokens
             assert texts.get(number, "") == done.text == alone[i].text
         assert batch.completion(cancelled).finish_reason in ("cancelled", "end")
+
+
+def test_none_of_many_requests_is_lost(lm, monkeypatch):
+    """Arrivals at random; no place is free while one waits, and they start in turn."""
+
+    def forward(tokens, cache, sequences, out):
+        cache.lengths += np.bincount(sequences, minlength=cache.n_sequences)
+        out[:] = 0
+
+    monkeypatch.setattr(lm.model, "forward", forward)
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 6, 50 * N_EXAMPLES).tolist()
+    waiting, numbers, first = list(enumerate(lengths))[::-1], {}, []
+    with lm.batch() as batch:
+        while waiting or batch.active:
+            for _ in range(min(len(waiting), rng.poisson(1.0))):
+                i, n = waiting.pop()
+                number = batch.add([i % 200, 1], n, ignore_end=True)
+                assert number not in numbers
+                numbers[number] = n
+            n_active = sum(batch.completion(number) is None for number in numbers)
+            pieces = batch.step()
+            assert len(pieces) <= min(n_active, lm.max_batch_size)
+            assert len(batch._running) + len(batch._waiting) <= n_active
+            assert not batch._waiting or len(batch._running) + len(pieces) >= 3
+            first += [number for number, _ in pieces if number not in first]
+        assert first == sorted(numbers) and len(numbers) == len(lengths)
+        for number, n in numbers.items():
+            assert len(batch.completion(number).tokens) == n
 
 
 # ---- streams ----------------------------------------------------------------
@@ -380,7 +411,7 @@ def test_greedy_text_does_not_depend_on_guesses(fresh, draft, guesser):
     guesses = {"ngram": "ngram", "smaller": draft}.get(guesser) or fresh()
     rng = np.random.default_rng(0)
     prompts = [*PROMPTS, "abcabcabcabc", "to be or not to be, to be or not"]
-    prompts += [[256, *rng.integers(0, 256, 9)] for _ in range(4)]
+    prompts += [[256, *rng.integers(0, 256, 9)] for _ in range(N_EXAMPLES)]
     expected = lm.generate(prompts, 25, ignore_end=True)
     for n_draft in (1, 5):
         found = lm.generate(

@@ -8,7 +8,7 @@ import pytest
 from sklearn_ternary import config_context, ternarize
 from sklearn_ternary._cpu import language as cpu
 from sklearn_ternary._reference import language as reference
-from sklearn_ternary.language import KVCache, LanguageConfig, Model
+from sklearn_ternary.language import KVCache, LanguageConfig, Model, estimate_memory
 from sklearn_ternary.persistence import GGUFReader, GGUFWriter
 
 SIZES = {
@@ -386,6 +386,21 @@ def test_windows_need_no_more_memory_than_the_window(tokens):
     whole.truncate(0, 1400)
     again = model.forward(long[1400:], whole)
     assert np.array_equal(again, found)
+
+
+@pytest.mark.parametrize("layout", ["t5", "t2"])
+@pytest.mark.parametrize("head", ["F32", "F16", "Q8_0", "Q6_K"])
+def test_memory_is_estimated(layout, head, metadata, tensors, tmp_path):
+    path = write_gguf(tmp_path / "m.gguf", metadata, tensors, embedding=head)
+    model = Model.from_gguf(path, layout=layout, strategy="preload")
+    for options in ({}, {"n_sequences": 3, "n_ctx": 50, "cache_dtype": "int8"}):
+        found = estimate_memory(model.config, layout=layout, head=head, **options)
+        cache = dict(options, dtype=options.get("cache_dtype", "float16"))
+        cache.pop("cache_dtype", None)
+        assert found.cache == model.new_cache(**cache).nbytes
+    assert found.layers + found.head == pytest.approx(model.nbytes, rel=0.1)
+    with pytest.raises(ValueError, match="head='Q4_0' must be one of"):
+        estimate_memory(model.config, head="Q4_0")
 
 
 def test_sequences_are_copied_and_cut(model, tokens):

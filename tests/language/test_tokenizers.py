@@ -13,6 +13,9 @@ from sklearn_ternary.persistence import GGUFWriter
 
 VOCABULARIES = ["llama-bpe", "gpt-2", "llama-spm"]
 
+# SKLEARN_TERNARY_TEST_EXAMPLES=100000 is for a long, thorough run.
+N_TEXTS = int(os.environ.get("SKLEARN_TERNARY_TEST_EXAMPLES", 300))
+
 
 @pytest.fixture(scope="module")
 def folder():
@@ -53,13 +56,10 @@ def test_the_cases_of_llama_cpp(tokenizer, cases):
 def test_texts_come_back(tokenizer, cases):
     rng = random.Random(0)
     texts = [text for text, _ in cases]
-    for _ in range(300):
-        texts.append(
-            "".join(
-                chr(rng.choice([rng.randrange(32, 127), rng.randrange(32, 0xD800)]))
-                for _ in range(rng.randrange(1, 40))
-            )
-        )
+    ranges = [(32, 127), (0, 0xD800), (0xE000, 0x110000)]
+    for _ in range(N_TEXTS):
+        n = rng.randrange(1, 40)
+        texts.append("".join(chr(rng.randrange(*rng.choice(ranges))) for _ in range(n)))
     for text in texts:
         ids = tokenizer.encode(text)
         assert tokenizer.decode(ids) == text
