@@ -24,7 +24,6 @@ class MemoryEstimate:
         Keys and values.
     activations : int
         Of one pass of at most 512 tokens.
-    total : int
 
     Examples
     --------
