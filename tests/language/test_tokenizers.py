@@ -53,7 +53,7 @@ def test_the_cases_of_llama_cpp(tokenizer, cases):
         assert tokenizer.encode(text) == ids, text
 
 
-def test_texts_come_back(tokenizer, cases):
+def test_texts_come_back(tokenizer, cases, name):
     rng = random.Random(0)
     texts = [text for text, _ in cases]
     ranges = [(32, 127), (0, 0xD800), (0xE000, 0x110000)]
@@ -61,6 +61,9 @@ def test_texts_come_back(tokenizer, cases):
         n = rng.randrange(1, 40)
         texts.append("".join(chr(rng.randrange(*rng.choice(ranges))) for _ in range(n)))
     for text in texts:
+        if name == "llama-spm":
+            # Such vocabularies write a space so: the two are one to the model.
+            text = text.replace("\u2581", "")
         ids = tokenizer.encode(text)
         assert tokenizer.decode(ids) == text
         decoder = tokenizer.stream_decoder()
