@@ -107,12 +107,11 @@ extern "C" __global__ void __launch_bounds__(256, 1)
 }
 
 #if defined(GPU_EMULATOR) || __CUDA_ARCH__ >= 800
-// Tiles of 128 rows by 128 results, in slabs of 128 columns on tensor cores; 8 warps of
-// 32 by 64. Three slabs are on their way. Chunks of 16 bytes are swapped in odd rows,
-// so that the reads of a warp meet all banks.
-#define STAGES 3
-#define STAGE_BYTES (16384 + 4096)
-
+// Tiles of 128 rows by 128 WIDTH results, in slabs of 128 columns on tensor cores; 8
+// warps of 32 WIDTH rows by 64 results. Wide tiles read the activations half as often,
+// where there are tiles enough for all multiprocessors. Chunks of 16 bytes are swapped
+// in odd rows, so that the reads of a warp meet all banks.
+template <int WIDTH>
 __device__ __forceinline__ void load_slab(uint8_t *stage, const int8_t *q,
                                           const uint8_t *weights, int m0, int n0,
                                           int n_rows, int n_results, int columns,
@@ -125,19 +124,23 @@ __device__ __forceinline__ void load_slab(uint8_t *stage, const int8_t *q,
             q + (int64_t)(there ? m0 + r : 0) * columns + slab * SLAB + chunk * 16;
         copy_async(stage + r * 128 + ((chunk ^ (r & 1)) << 4), from, there);
     }
-    const int r = threadIdx.x >> 1, chunk = threadIdx.x & 1;
-    const bool there = n0 + r < n_results;
-    const uint8_t *from = weights + (int64_t)(there ? n0 + r : 0) * (columns / 4) +
-                          slab * (SLAB / 4) + chunk * 16;
-    copy_async(stage + 16384 + r * 32 + chunk * 16, from, there);
+#pragma unroll
+    for (int i = 0; i < WIDTH; i++) {
+        const int c = threadIdx.x + 256 * i, r = c >> 1, chunk = c & 1;
+        const bool there = n0 + r < n_results;
+        const uint8_t *from = weights + (int64_t)(there ? n0 + r : 0) * (columns / 4) +
+                              slab * (SLAB / 4) + chunk * 16;
+        copy_async(stage + 16384 + r * 32 + chunk * 16, from, there);
+    }
 }
 
-__device__ __forceinline__ void multiply_slab(int (&sums)[2][8][4],
+template <int WIDTH>
+__device__ __forceinline__ void multiply_slab(int (&sums)[2 * WIDTH][8][4],
                                               const uint8_t *stage, int wm, int wn,
                                               int g, int t) {
-    uint4 a[2][2][2];
+    uint4 a[2 * WIDTH][2][2];
 #pragma unroll
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2 * WIDTH; i++)
 #pragma unroll
         for (int h = 0; h < 2; h++)
 #pragma unroll
@@ -154,7 +157,7 @@ __device__ __forceinline__ void multiply_slab(int (&sums)[2][8][4],
             const unsigned codes[2] = {b.x >> 2 * s & 0x03030303u,
                                        b.y >> 2 * s & 0x03030303u};
 #pragma unroll
-            for (int i = 0; i < 2; i++) {
+            for (int i = 0; i < 2 * WIDTH; i++) {
                 const unsigned rows[4] = {word(a[i][0][0], s), word(a[i][1][0], s),
                                           word(a[i][0][1], s), word(a[i][1][1], s)};
                 mma_s8(sums[i][n], rows, codes);
@@ -164,7 +167,7 @@ __device__ __forceinline__ void multiply_slab(int (&sums)[2][8][4],
 }
 
 // With GROUPED, scaled sums of groups are added in registers; else there is one group.
-template <bool GROUPED>
+template <bool GROUPED, int WIDTH>
 __device__ __forceinline__ void
 multiply(const int8_t *__restrict__ q, const uint8_t *__restrict__ weights,
          const float *__restrict__ steps, const int *__restrict__ offsets,
@@ -172,15 +175,17 @@ multiply(const int8_t *__restrict__ q, const uint8_t *__restrict__ weights,
          int slabs, float *__restrict__ y, uint8_t *memory) {
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2,
               t = lane & 3;
-    const int wm = (warp & 3) * 32, wn = (warp >> 2) * 64;
-    const int m0 = blockIdx.y * 128, n0 = blockIdx.x * 128,
+    const int along = 4 / WIDTH; // warps along the rows
+    const int wm = warp % along * 32 * WIDTH, wn = warp / along * 64;
+    const int m0 = blockIdx.y * 128, n0 = blockIdx.x * 128 * WIDTH,
               n_slabs = GROUPED ? n_groups * slabs : slabs;
     const int columns = n_slabs * SLAB;
-    int sums[2][8][4] = {};
+    constexpr int STAGES = 2 + WIDTH, STAGE_BYTES = 16384 + 4096 * WIDTH;
+    int sums[2 * WIDTH][8][4] = {};
     float totals[GROUPED ? 2 : 1][GROUPED ? 8 : 1][4] = {};
     for (int p = 0; p < STAGES - 1; p++) {
         if (p < n_slabs)
-            load_slab(memory + p * STAGE_BYTES, q, weights, m0, n0, n_rows, n_results,
+            load_slab<WIDTH>(memory + p * STAGE_BYTES, q, weights, m0, n0, n_rows, n_results,
                       columns, p);
         commit_copies();
     }
@@ -189,10 +194,10 @@ multiply(const int8_t *__restrict__ q, const uint8_t *__restrict__ weights,
         __syncthreads(); // slab k is there for all, that of k - 1 is free for all
         const int next = k + STAGES - 1;
         if (next < n_slabs)
-            load_slab(memory + next % STAGES * STAGE_BYTES, q, weights, m0, n0, n_rows,
+            load_slab<WIDTH>(memory + next % STAGES * STAGE_BYTES, q, weights, m0, n0, n_rows,
                       n_results, columns, next);
         commit_copies();
-        multiply_slab(sums, memory + k % STAGES * STAGE_BYTES, wm, wn, g, t);
+        multiply_slab<WIDTH>(sums, memory + k % STAGES * STAGE_BYTES, wm, wn, g, t);
         if (!GROUPED || (k + 1) % slabs) continue;
         const int group = k / slabs;
 #pragma unroll
@@ -213,7 +218,7 @@ multiply(const int8_t *__restrict__ q, const uint8_t *__restrict__ weights,
     }
     wait_for_copies<0>();
 #pragma unroll
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2 * WIDTH; i++)
 #pragma unroll
         for (int h = 0; h < 2; h++) {
             const int row = m0 + wm + i * 16 + h * 8 + g;
@@ -241,8 +246,17 @@ extern "C" __global__ void __launch_bounds__(256, 2)
          const float *__restrict__ scales, int n_rows, int n_results, int n_groups,
          int slabs, float *__restrict__ y) {
     DYNAMIC_SHARED(uint8_t, memory);
-    multiply<false>(q, weights, steps, sums, scales, n_rows, n_results, n_groups, slabs,
+    multiply<false, 1>(q, weights, steps, sums, scales, n_rows, n_results, n_groups, slabs,
                     y, memory);
+}
+extern "C" __global__ void __launch_bounds__(256, 1)
+    gemm_wide(const int8_t *__restrict__ q, const uint8_t *__restrict__ weights,
+              const float *__restrict__ steps, const int *__restrict__ sums,
+              const float *__restrict__ scales, int n_rows, int n_results, int n_groups,
+              int slabs, float *__restrict__ y) {
+    DYNAMIC_SHARED(uint8_t, memory);
+    multiply<false, 2>(q, weights, steps, sums, scales, n_rows, n_results, n_groups,
+                       slabs, y, memory);
 }
 extern "C" __global__ void __launch_bounds__(256, 1)
     gemm_grouped(const int8_t *__restrict__ q, const uint8_t *__restrict__ weights,
@@ -250,7 +264,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
                  const float *__restrict__ scales, int n_rows, int n_results,
                  int n_groups, int slabs, float *__restrict__ y) {
     DYNAMIC_SHARED(uint8_t, memory);
-    multiply<true>(q, weights, steps, sums, scales, n_rows, n_results, n_groups, slabs,
+    multiply<true, 1>(q, weights, steps, sums, scales, n_rows, n_results, n_groups, slabs,
                    y, memory);
 }
 #endif

@@ -4,6 +4,7 @@ import numpy as np
 
 from sklearn_ternary._gpu.arrays import is_device_array, to_host
 from sklearn_ternary._gpu.device import (
+    current_info,
     has_tensor_cores,
     numbers_of,
     require,
@@ -20,8 +21,9 @@ SLAB = 128
 GEMV_ROWS = 4
 # Of the instruction for products of four bytes.
 _MIN_CAPABILITY = (6, 1)
-_SHARED = 3 * (16384 + 4096)
+# Results of a tile are one or two times as many as its rows; stages of shared memory.
 _TILE = 128
+_SHARED = {1: 3 * (16384 + 4096), 2: 4 * (16384 + 2 * 4096)}
 # Sums of products of codes and int8 stay within int32.
 _MOST_COLUMNS = 2**23
 _PANEL_VALUES = 2**26
@@ -175,14 +177,17 @@ class _Part:
 
     def _by_tiles(self, cupy, args, groups, n_rows, out):
         q, weights, steps, sums, scale = args
-        name = "gemm" if self.groups == 1 else "gemm_grouped"
         most = _GRID_ROWS * _TILE
+        tiles = -(-self.n // (2 * _TILE)) * -(-n_rows // _TILE)
+        # Narrow tiles for small products, so that no multiprocessor is idle.
+        wide = self.groups == 1 and tiles >= current_info(cupy).n_multiprocessors
+        name = "gemm_grouped" if self.groups > 1 else "gemm_wide" if wide else "gemm"
+        width = 2 if wide else 1
         for first in range(0, n_rows, most):
             rows = slice(first, min(first + most, n_rows))
             n = rows.stop - first
-            grid = (-(-self.n // _TILE), -(-n // _TILE))
+            grid = (-(-self.n // (width * _TILE)), -(-n // _TILE))
             sizes = (np.int32(n), np.int32(self.n), *groups)
             one = (q[rows], weights, steps[rows], sums[rows], scale)
-            launch(
-                cupy, "matmul", name, grid, (*one, *sizes, out[rows]), shared=_SHARED
-            )
+            args, shared = (*one, *sizes, out[rows]), _SHARED[width]
+            launch(cupy, "matmul", name, grid, args, shared=shared)

@@ -207,7 +207,8 @@ def exercise_quantize():
 def exercise_matmul():
     rng = np.random.default_rng(0)
     cupy = sys.modules["cupy"]
-    for n_rows, columns, size in ((2, 300, 100), (5, 300, 100), (5, 600, 600)):
+    shapes = (2, 300, 100), (5, 300, 100), (5, 600, 600), (130, 600, 600)
+    for n_rows, columns, size in shapes:
         W = rng.standard_normal((20, columns)).astype(np.float32)
         X = rng.standard_normal((n_rows, columns)).astype(np.float32)
         scale, threshold = _reference.group_scale(W, size, "absmean", 3)
