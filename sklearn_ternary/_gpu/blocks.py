@@ -5,6 +5,7 @@ import numpy as np
 from sklearn_ternary._gpu.kernels import launch, macros_of, n_blocks
 from sklearn_ternary._gpu.lloyd import (
     Centers,
+    CoarseLook,
     Whole,
     find_labels,
     frame_on_device,
@@ -56,6 +57,7 @@ class Block:
         self.X = X
         self._frame = None
         self._split = None
+        self._look = CoarseLook()
 
     def set_frame(self, frame):
         """Rows become ``x * scale - shift`` from here on."""
@@ -73,7 +75,8 @@ class Block:
         """Labels, int32."""
         with self.lane.active() as cupy:
             ready = Centers(cupy, self.lane.put(centers), self._frame)
-            return find_labels(cupy, self.X, ready, self._frame, self._split)
+            args = self.X, ready, self._frame, self._split, self._look
+            return find_labels(cupy, *args)
 
     def label_distances(self, centers, labels):
         """Squared distances to the centres of the labels, float64."""

@@ -16,6 +16,8 @@ _STAGES = 4
 _OWN_SHARED = 2048
 _MOST_UNITS = 3
 _TILE = 128
+# A coarse look costs a third; it pays where it leaves fewer rows open than these.
+_MOST_OPEN = 0.6
 # Parts of rows that are not kept are found for so many bytes at a time.
 SPLIT_BYTES = 2**28
 
@@ -42,6 +44,30 @@ class Centers:
         self.transposed = cupy.ascontiguousarray(centers.T)
         self.split = split_rows(cupy, centers, frame)
         self.largest = self.split.half_norms.max().reshape(1)
+
+
+class CoarseLook:
+    """Whether to look at the high parts alone first: no labels depend on it.
+
+    The first look says whether it pays for rows like these.
+    """
+
+    def __init__(self):
+        self._found = None
+        self._pays = True
+
+    def pays(self):
+        """Whether to do it; waits for the first one at the second call."""
+        if self._found:
+            n_open, n_rows = self._found
+            self._pays = int(n_open.get()[0]) <= _MOST_OPEN * n_rows
+            self._found = ()
+        return self._pays
+
+    def done(self, n_open, n_rows):
+        """Take in how many rows, in an array of the device, it has left open."""
+        if self._found is None:
+            self._found = n_open, n_rows
 
 
 class Whole:
@@ -96,7 +122,7 @@ def _slabs(d):
     return max(1, -(-d // _SLAB))
 
 
-def find_labels(cupy, X, centers, frame, split=None):
+def find_labels(cupy, X, centers, frame, split=None, look=None):
     """Labels of rows of the current device.
 
     Parameters
@@ -107,8 +133,11 @@ def find_labels(cupy, X, centers, frame, split=None):
     frame : Frame
     split : Split, default=None
         Of the rows, where it was kept.
+    look : CoarseLook, default=None
+        What is known of rows like these.
     """
     n, d = X.shape
+    look = CoarseLook() if look is None else look
     labels = cupy.empty(n, np.int32)
     if n and not has_tensor_cores(cupy):
         n_open, all_open = cupy.full(1, n, np.uint64), cupy.arange(n, dtype=np.int64)
@@ -120,24 +149,37 @@ def find_labels(cupy, X, centers, frame, split=None):
         parts = split_rows(cupy, X[rows], frame) if split is None else split
         still_open = cupy.empty(rows.stop - first, np.int64)
         n_open = cupy.zeros(1, np.uint64)
-        _find_by_products(cupy, parts, d, centers, labels[rows], still_open, n_open)
+        args = centers, labels[rows], still_open, n_open, look
+        _find_by_products(cupy, parts, d, *args)
         _find_exactly(cupy, X[rows], centers, still_open, n_open, labels[rows])
     return labels
 
 
-def _find_by_products(cupy, split, d, centers, labels, still_open, n_open):
+def _find_by_products(cupy, split, d, centers, labels, still_open, n_open, look):
     """Labels by the products of parts; those they leave open go on a list."""
-    n, slabs = len(labels), _slabs(d)
+    n, slabs = np.int64(len(labels)), _slabs(d)
+    k, grid = np.int32(len(centers.values)), -(-len(labels) // _TILE)
+    x_high, _, x_half = split
+    c_high, _, c_half = centers.split
     # Two scores differ by less than this part of the norms, by rounding: that of
-    # three products of `slabs * 64` values added in float32, of values in 16 bits.
-    error = np.float32(2 * (3 * slabs * _SLAB * 2.0**-23 + 3 * 2.0**-18))
-    args = (*split, np.int64(n), *centers.split, np.int32(len(centers.values)))
-    args = (*args, centers.largest, error, labels, still_open, n_open)
-    grid = -(-n // _TILE)
+    # products of `slabs * 64` values added in float32, of values in 8 or 16 bits.
+    rounding = slabs * _SLAB * 2.0**-23
+    coarse = np.float32(2 * (rounding + 2.0**-8 + 2.0**-17))
+    error = np.float32(2 * (3 * rounding + 3 * 2.0**-18))
+    found = labels, still_open, n_open
+    args = (*split, n, *centers.split, k, centers.largest, error, *found)
     most = current_info(cupy).shared_memory - _OWN_SHARED
     shared = (2 * slabs + _STAGES) * _SLAB_BYTES
     if shared <= most:
-        macros = (f"DS={slabs}",)
+        macros, some = (f"DS={slabs}",), (None, None)
+        if look.pays():
+            some = cupy.empty(len(labels), np.int64), cupy.zeros(1, np.uint64)
+            first = (x_high, x_half, n, c_high, c_half, k, centers.largest, coarse)
+            first, memory = (*first, labels, *some), (slabs + _STAGES) * _SLAB_BYTES
+            name = "assign_coarsely"
+            launch(cupy, "lloyd", name, grid, first, macros=macros, shared=memory)
+            look.done(some[1], len(labels))
+        args = (*some, *args)
         launch(cupy, "lloyd", "assign", grid, args, macros=macros, shared=shared)
         return
     units = max(1, min(most // (4 * _SLAB_BYTES), _MOST_UNITS))

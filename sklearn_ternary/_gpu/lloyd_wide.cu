@@ -70,6 +70,6 @@ extern "C" __global__ void __launch_bounds__(256, 1)
     }
     wait_for_copies<0>();
     write_labels(best, place, first, n, half,
-                 {x_half, c_half_max, error, labels, open, n_open});
+                 {nullptr, x_half, c_half_max, error, labels, open, n_open});
 #endif
 }

@@ -2,8 +2,9 @@
 // centre c for a row x is |c|^2 / 2 - x . c; its smallest is the nearest centre.
 //
 // Values are kept as two bfloat16 that add up to 16 bits, and x . c is the sum of three
-// products on tensor cores. Where the two best scores of a row are closer than the
-// errors of that can be, the row is put on a list, to be done again in float64.
+// products on tensor cores, or of the first of them for a coarse look. Where the two
+// best scores of a row are closer than the errors of that can be, the row is put on a
+// list, to be done again: in three products, and then in float64.
 //
 // A slab is 64 values of 128 rows.
 #define SLAB_BYTES 16384
@@ -11,16 +12,17 @@
 #define NOBODY 0x7fffffff
 
 #if defined(GPU_EMULATOR) || __CUDA_ARCH__ >= 800
-// 128 rows of 64 values; chunks of 16 bytes are swapped in odd rows.
+// 128 rows of 64 values; chunks of 16 bytes are swapped in odd rows. The rows are those
+// on the list `some`, if there is one.
 __device__ __forceinline__ void load_rows(uint8_t *slab, const uint16_t *from,
                                           int64_t first, int64_t n, int64_t width,
-                                          int part) {
+                                          int part, const int64_t *some = nullptr) {
 #pragma unroll
     for (int i = 0; i < 4; i++) {
         const int c = threadIdx.x + 256 * i, r = c >> 3, chunk = c & 7;
         const bool there = first + r < n;
-        const uint16_t *source =
-            from + (there ? first + r : 0) * width + part * 64 + chunk * 8;
+        const int64_t row = !there ? 0 : some ? some[first + r] : first + r;
+        const uint16_t *source = from + row * width + part * 64 + chunk * 8;
         copy_async(slab + r * 128 + ((chunk ^ (r & 1)) << 4), source, there);
     }
 }
@@ -124,6 +126,7 @@ __device__ __forceinline__ void add_tile(Best (&best)[4], const float (&sums)[2]
 }
 
 struct Labels {
+    const int64_t *some; // the rows, or null where they are all
     const float *x_half, *c_half_max;
     float error;
     int *labels;
@@ -162,9 +165,9 @@ __device__ __forceinline__ void write_labels(Best (&best)[4], const Place &place
 #pragma unroll
     for (int i = 0; i < 4; i++) {
         const int r = place.row(i);
-        const int64_t row = first + r;
         best[i].merge(half.scores[r], half.seconds[r], half.centers[r]);
-        if (row >= n) continue;
+        if (first + r >= n) continue;
+        const int64_t row = to.some ? to.some[first + r] : first + r;
         to.labels[row] = best[i].center;
         const float norms = 2.0f * sqrtf(to.x_half[row]) * sqrtf(to.c_half_max[0]) +
                             to.c_half_max[0];

@@ -114,6 +114,9 @@ LLOYD = [
     ("__syncthreads(); // slab q is there for all, that of q - 1 is free for all", ";"),
     ("wait_for_copies<STAGES - 2>();", "wait_for_copies<STAGES - 1>();"),
     ("stages + p % STAGES * SLAB_BYTES", "stages + q % STAGES * SLAB_BYTES"),
+    ("!there ? 0 : some ? some[first + r] : first + r", "there ? first + r : 0"),
+    ("to.some ? to.some[first + r] : first + r", "first + r"),
+    ("n = (int64_t)n_some[0];", "n = 1;"),
 ]
 WIDE = [
     *NEAREST,
@@ -285,6 +288,9 @@ def exercise_nearest(n=40, d=70):
     centers[70] = centers[3] * np.float32(1 + 1e-6)
     centers[5] = centers[128]
     nearest = np.append([3, 5] * 8, rng.integers(0, 130, n - 16))
+    # So near that a coarse look does not tell them apart.
+    centers[90] = centers[10] * np.float32(1.02)
+    nearest[20::2] = 10
     X = centers[nearest] + rng.standard_normal((n, d)).astype(np.float32)
     compare("nearest_centers", X, centers, None)
 

@@ -5,6 +5,8 @@ import pytest
 
 from sklearn_ternary import _dispatch, _gpu, _reference, config_context
 from sklearn_ternary._gpu import lloyd
+from sklearn_ternary._gpu.blocks import Block
+from sklearn_ternary._gpu.lanes import Lane
 from sklearn_ternary.cluster._frame import make_frame
 
 # Rows, features, centres.
@@ -81,7 +83,7 @@ def test_the_frame_spares_double_precision(cupy, monkeypatch):
 
     def counted(*args):
         by_products(*args)
-        lengths.append(int(args[-1].get()[0]))
+        lengths.append(int(args[-2].get()[0]))
 
     monkeypatch.setattr(lloyd, "_find_by_products", counted)
     args = cupy.asarray(X), cupy.asarray(centers)
@@ -91,3 +93,26 @@ def test_the_frame_spares_double_precision(cupy, monkeypatch):
         np.testing.assert_array_equal(got.get(), expected)
     assert lengths[0] == 300
     assert lengths[1] < 10
+
+
+def test_a_coarse_look_where_it_pays(cupy, monkeypatch):
+    """The first one of the rows says whether there are more; labels are the same."""
+    launches = []
+    launch = lloyd.launch
+    monkeypatch.setattr(
+        lloyd, "launch", lambda *a, **k: launches.append(a[2]) or launch(*a, **k)
+    )
+    X, centers = make(150, 20, 4)
+    X += 20 * centers[np.arange(150) % 4]
+    centers *= 20
+    for origin, n_looks in ((0, 3), (1e4, 1)):
+        rows, middles = (np.float32(a + origin) for a in (X, centers))
+        block = Block(Lane(cupy, 0), cupy.asarray(rows))
+        block.set_frame(make_frame(np.zeros(20), 1e5, X.dtype))
+        expected = _reference.nearest_centers(rows, middles, None)
+        launches.clear()
+        for _ in range(3):
+            got = block.nearest(cupy.asarray(middles)).get()
+            np.testing.assert_array_equal(got, expected)
+        assert launches.count("assign_coarsely") == n_looks
+        assert launches.count("assign") == 3
