@@ -9,8 +9,9 @@ import numpy as np
 
 from sklearn_ternary._gpu.arrays import assign, like
 from sklearn_ternary._gpu.device import require
+from sklearn_ternary._gpu.graphs import Graphs
 from sklearn_ternary._gpu.kernels import n_blocks, prepare
-from sklearn_ternary._gpu.scales import group_scale
+from sklearn_ternary._gpu.scales import Groups
 from sklearn_ternary._reference.programs import Program as ReferenceProgram
 
 # Sums of codes times 8 bits are exact in float32 up to so many columns.
@@ -47,6 +48,7 @@ class Program(ReferenceProgram):
         super().__init__(dtype)
         self._cupy = require(device)
         self._device = self._cupy.cuda.Device(device)
+        self._graphs = Graphs(self._cupy)
 
     def buffer(self, *shape, dtype=None):
         """An array of zeros on the device."""
@@ -98,10 +100,15 @@ class Program(ReferenceProgram):
     def run(self):
         """Start all operations in their order."""
         with self._device:
-            super().run()
+            self._graphs.run(self._steps)
+
+    def _fixed(self, function, *args):
+        """Append what only launches kernels, the same ones each time."""
+        self._graphs.fixed.add(len(self._steps))
+        self._steps.append((function, args))
 
     def _launch(self, file, name, grid, *args):
-        self._steps.append((prepare(self._cupy, file, name, grid, args), ()))
+        self._fixed(prepare(self._cupy, file, name, grid, args))
 
     def _by_rows(self, name, X, *args, file="network"):
         """Launch a kernel whose warps have a row each."""
@@ -151,23 +158,20 @@ class Program(ReferenceProgram):
     def _add_ternary_weights(self, latent, kind, codes, scale, flips):
         cupy, size = self._cupy, latent.size
         threshold = cupy.empty(1, np.float32)
-
-        def find():
-            found = group_scale(latent.reshape(1, -1), size, kind, 3)
-            scale[...], threshold[...] = (a.ravel() for a in found)
-
-        self._steps.append((find, ()))
+        one = latent.reshape(1, -1), size, 3
+        found = scale.reshape(1, 1), threshold.reshape(1, 1)
+        self._fixed(Groups(cupy, *one, *found).find, kind)
         args = latent, threshold, np.int64(size), codes, flips
         self._by_values("weight_codes", latent, 256, *args)
 
     def _add_pack_weights(self, codes, form):
-        self.call(_copy, form, codes)
+        self._fixed(_copy, form, codes)
 
     def _add_multiply_codes(self, q, step, form, scale, out):
         cupy = self._cupy
         wide = cupy.empty(q.shape, form.dtype)
         dot = out if form.dtype == out.dtype else cupy.empty(out.shape, form.dtype)
-        self.call(_copy, wide, q)
+        self._fixed(_copy, wide, q)
         self.call(_multiply, cupy, wide, form.T, dot)
         name = "scaled_products" if dot is out else "scaled_wide_products"
         self._by_segments(name, out, dot, scale, step, *_sizes(out), out)

@@ -32,22 +32,17 @@ def group_scale(cupy, X, group_size, scale, n_levels):
     scales, thresholds = cupy.empty(shape, X.dtype), cupy.empty(shape, X.dtype)
     if not scales.size:
         return scales, thresholds
-    groups = _Groups(cupy, X, group_size, n_levels, scales, thresholds)
-    if scale == "absmean":
-        groups.finish(_ABSMEAN)
-    elif scale == "absmax":
-        groups.finish(_ABSMAX)
-    elif scale == "mse":
+    groups = Groups(cupy, X, group_size, n_levels, scales, thresholds)
+    if scale == "mse":
         _least_squares(cupy, X, group_size, groups)
     else:
-        groups.finish(_TWN_THRESHOLD)
-        groups.finish(_TWN_SCALE, groups.counts_above())
+        groups.find(scale)
     return scales, thresholds
 
 
 def _least_squares(cupy, X, group_size, groups):
     """Scales of three levels, the means of the magnitudes above the best cuts."""
-    groups.finish(_ABSMAX)
+    groups.find("absmax")
     if groups.macros:
         largest = groups.largest
         extreme = (largest > 0) & ((largest < _SMALL) | (largest > _LARGE))
@@ -95,8 +90,19 @@ def _cuts(cupy, X):
     return cuts
 
 
-class _Groups:
-    """The groups of X, with the sums and the largest magnitude of their chunks."""
+class Groups:
+    """The groups of X, with memory for the sums and maxima of their chunks.
+
+    Parameters
+    ----------
+    cupy : module
+    X : ndarray of shape (R, K)
+    group_size : int
+        At most K.
+    n_levels : int
+    scales, thresholds : ndarray of shape (R, G)
+        Where what is found goes.
+    """
 
     def __init__(self, cupy, X, group_size, n_levels, scales, thresholds):
         self.cupy, self.X = cupy, X
@@ -110,7 +116,19 @@ class _Groups:
         self.sums = cupy.empty(self.n_items, np.float64)
         self.maxima = cupy.empty(self.n_items, X.dtype)
         self.largest = cupy.empty(scales.size, X.dtype)
+        self._counts = None
+
+    def find(self, scale):
+        """Write "absmean", "absmax" or "twn" scales of what X holds now.
+
+        Only the first call takes memory.
+        """
         self._sum("abs_sums", self.sums, self.maxima)
+        if scale == "twn":
+            self.finish(_TWN_THRESHOLD)
+            self.finish(_TWN_SCALE, self.counts_above())
+        else:
+            self.finish(_ABSMEAN if scale == "absmean" else _ABSMAX)
 
     def _sum(self, name, *args):
         grid = n_blocks(self.cupy, self.n_items, 8)
@@ -120,9 +138,10 @@ class _Groups:
 
     def counts_above(self):
         """Make the sums those above the thresholds, and count their values."""
-        counts = self.cupy.empty(self.n_items, np.int64)
-        self._sum("abs_sums_above", self.thresholds, self.sums, counts)
-        return counts
+        if self._counts is None:
+            self._counts = self.cupy.empty(self.n_items, np.int64)
+        self._sum("abs_sums_above", self.thresholds, self.sums, self._counts)
+        return self._counts
 
     def finish(self, kind, counts=None, *, by_definition=True):
         """Scales and thresholds from the sums of the chunks.

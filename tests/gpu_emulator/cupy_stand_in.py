@@ -29,6 +29,7 @@ memory_limit = 1 << 33
 capability = (9, 0)
 shared_memory = 227 * 1024
 n_devices = 2
+n_launches = 0  # of kernels and graphs, so far
 _state = types.SimpleNamespace(device=0, used=0, streams=[])
 
 
@@ -41,6 +42,7 @@ class _Block:
 
     def __init__(self, nbytes):
         self._nbytes = 0
+        _check_not_captured()
         if _state.used + nbytes > memory_limit:
             raise OutOfMemoryError(f"{nbytes} bytes wanted, {_state.used} in use")
         self._nbytes = nbytes
@@ -48,6 +50,24 @@ class _Block:
 
     def __del__(self):
         _state.used -= self._nbytes
+
+
+def _captured():
+    """The list of what the current stream captures, or None."""
+    return _state.streams[-1].captured if _state.streams else None
+
+
+def _check_not_captured():
+    if _captured() is not None:
+        raise RuntimeError("memory of a graph would not be its own later on")
+
+
+def _later(function, *args):
+    """Call a function now, or when the graph is launched that is captured."""
+    if _captured() is None:
+        function(*args)
+    else:
+        _captured().append((function, args))
 
 
 def _unwrap(x):
@@ -128,7 +148,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         return _wrap(self._host[_unwrap(key)], [self])
 
     def __setitem__(self, key, value):
-        self._host[_unwrap(key)] = _unwrap(value)
+        _later(self._host.__setitem__, _unwrap(key), _unwrap(value))
 
     def __len__(self):
         return len(self._host)
@@ -166,6 +186,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         return self._host.__array_interface__
 
     def get(self, stream=None, order="C", out=None, blocking=True):
+        _check_not_captured()
         if out is None:
             return self._host.copy()
         out[...] = self._host
@@ -203,6 +224,14 @@ def _made(function):
 empty, zeros, ones, full, arange = map(
     _made, (np.empty, np.zeros, np.ones, np.full, np.arange)
 )
+
+
+def dot(a, b, out=None):
+    if _captured() is not None:
+        raise NotImplementedError("calling cuBLAS API during stream capture")
+    _check_devices((a, b))
+    result = np.dot(_unwrap(a), _unwrap(b), out=_unwrap(out))
+    return out if out is not None else _wrap(result)
 
 
 def ascontiguousarray(x, dtype=None):
@@ -264,6 +293,16 @@ class Stream:
 
     def __init__(self, null=False, non_blocking=False):
         self.n_waits = 0
+        self.captured = None
+        self._may_capture = non_blocking
+
+    def begin_capture(self):
+        assert self._may_capture and self.captured is None
+        self.captured = []
+
+    def end_capture(self):
+        captured, self.captured = self.captured, None
+        return _Graph(captured)
 
     def __enter__(self):
         _state.streams.append(self)
@@ -322,6 +361,18 @@ class _Compiler:
         self._programs[program] = None
 
 
+class _Graph:
+    def __init__(self, launches):
+        self._launches = launches
+
+    def launch(self):
+        global n_launches
+        n_launches += 1
+        assert _captured() is None
+        for function, args in self._launches:
+            function(*args)
+
+
 class RawModule:
     def __init__(self, path):
         code, options = json.loads(Path(path).read_bytes())
@@ -344,9 +395,15 @@ class _Function:
         self._module, self._kernel = module, module.get_function(name)
 
     def __call__(self, grid, block, args, *, shared_mem=0, stream=None):
+        global n_launches
+        if _captured() is None:
+            n_launches += 1
+        _check_devices(args)
+        _later(self._run, grid, block, args, shared_mem)
+
+    def _run(self, grid, block, args, shared_mem):
         self._module.order, self._module.seed = order, seed
         self._kernel.max_dynamic_shared_size_bytes = self.max_dynamic_shared_size_bytes
-        _check_devices(args)
         for a in args:
             if isinstance(a, np.ndarray):
                 raise TypeError("a kernel was given memory of the host")
