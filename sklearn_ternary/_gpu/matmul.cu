@@ -64,7 +64,7 @@ extern "C" __global__ void __launch_bounds__(128, 1)
 }
 
 // One row of activations for each blockIdx.y; a warp has two rows of weights.
-extern "C" __global__ void __launch_bounds__(256, 1)
+extern "C" __global__ void __launch_bounds__(256, 4)
     gemv(const uint4 *__restrict__ weights, const uint4 *__restrict__ q,
          const float *__restrict__ steps, const int *__restrict__ sums,
          const float *__restrict__ scales, int n_results, int n_groups, int slabs,

@@ -178,8 +178,19 @@ unpack_values(const uint8_t *__restrict__ packed, int64_t n_rows, int64_t n_colu
         const Segment s = segment(item, per, size, n_columns);
         const Parameters p = parameters(steps, per_row, s, group_size, n_groups);
         real *row = values + s.row * n_columns + s.first;
-        for (int c = UNIT * (threadIdx.x & 31); c < s.n; c += UNIT * 32) {
-            unsigned byte = packed[s.row * row_bytes + (s.first + c) / UNIT];
+        const uint8_t *from = packed + s.row * row_bytes + s.first / UNIT;
+        const int lane = threadIdx.x & 31, n_bytes = (s.n + UNIT - 1) / UNIT;
+        unsigned bytes[8]; // on their way together
+#pragma unroll
+        for (int j = 0; j < 8; j++) {
+            const int b = lane + 32 * j;
+            bytes[j] = b < n_bytes ? from[b] : 0;
+        }
+#pragma unroll
+        for (int j = 0; j < 8; j++) {
+            const int c = UNIT * (lane + 32 * j);
+            if (c >= s.n) break;
+            unsigned byte = bytes[j];
             real v[UNIT];
 #pragma unroll
             for (int i = 0; i < UNIT; i++) {

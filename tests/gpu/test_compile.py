@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sklearn_ternary._gpu import kernels
+from sklearn_ternary._gpu import kernels, lloyd
 
 ARCHITECTURES = ["sm_75", "sm_80", "sm_90", "sm_100", "sm_120"]
 # What is used on devices with tensor cores for floats only.
@@ -17,6 +17,7 @@ NEWER = ("lloyd", "lloyd_wide")
 _ENTRY = re.compile(r"Compiling entry function '(\w+)'")
 _SPILLS = re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
 _REGISTERS = re.compile(r"Used (\d+) registers")
+_SHARED = re.compile(r"(\d+) bytes smem")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def nvrtc():
 
 
 def compile_kernels(nvrtc, text, options):
-    """What the compiler says of ``{kernel: (registers, bytes spilled)}``."""
+    """``{kernel: (registers, bytes spilled, bytes of shared memory)}``."""
 
     def checked(result):
         status, *values = result
@@ -56,7 +57,8 @@ def compile_kernels(nvrtc, text, options):
         elif match := _SPILLS.search(line):
             spilled = int(match[1]) + int(match[2])
         elif match := _REGISTERS.search(line):
-            found[name] = int(match[1]), spilled
+            shared = _SHARED.search(line)
+            found[name] = int(match[1]), spilled, int(shared[1]) if shared else 0
     nvrtc.nvrtcDestroyProgram(program)
     return found
 
@@ -79,8 +81,11 @@ def test_compiles_without_spills(nvrtc, file, architecture):
         results = list(pool.map(compiled, kernels.variants(file)))
     for found in results:
         assert found, "the compiler names no kernel"
-        spilled = {name: bytes_ for name, (_, bytes_) in found.items() if bytes_}
-        assert not spilled
+        assert not {name: spilled for name, (_, spilled, _) in found.items() if spilled}
+        own = max(shared for _, _, shared in found.values())
+        assert own <= (
+            lloyd._OWN_SHARED if file in NEWER else kernels.SHARED_BY_DEFAULT
+        )
 
 
 @pytest.mark.parametrize("file", kernels.files())
