@@ -3,15 +3,22 @@
 #pragma once
 
 #define DECLARED(T, NAME, ...) extern "C" T NAME(__VA_ARGS__) noexcept;
-DECLARED(float, sqrtf, float)
-DECLARED(float, fabsf, float)
-DECLARED(float, fmaxf, float, float)
-DECLARED(float, fminf, float, float)
-DECLARED(double, rint, double)
-DECLARED(float, rintf, float)
-DECLARED(float, expf, float)
-DECLARED(float, logf, float)
-DECLARED(float, log1pf, float)
+#define DECLARED_1(NAME)                                                               \
+    DECLARED(double, NAME, double)                                                     \
+    DECLARED(float, NAME##f, float)
+#define DECLARED_2(NAME)                                                               \
+    DECLARED(double, NAME, double, double)                                             \
+    DECLARED(float, NAME##f, float, float)
+DECLARED_1(sqrt)
+DECLARED_1(fabs)
+DECLARED_1(floor)
+DECLARED_1(ceil)
+DECLARED_1(rint)
+DECLARED_1(exp)
+DECLARED_1(log)
+DECLARED_1(log1p)
+DECLARED_2(fmax)
+DECLARED_2(fmin)
 DECLARED(double, ldexp, double, int)
 DECLARED(double, frexp, double, int *)
 DECLARED(long, lrintf, float)

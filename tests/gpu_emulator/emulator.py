@@ -29,6 +29,7 @@ _FLAGS = (
     "-Wall",
     "-Wno-unknown-pragmas",
     "-Wno-unused-function",
+    "-Wno-sequence-point",  # there is one between expressions in braces
 )
 _SANITIZERS = (
     "-fsanitize=address,alignment",
