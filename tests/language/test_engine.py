@@ -796,3 +796,25 @@ def test_an_interrupt_ends_the_command_early(path, monkeypatch):
     assert result.stdout == "".join(pieces[:2]) + "\n"
     assert whole.startswith("".join(pieces)) and len(whole) > len(result.stdout)
     assert "tok/s (cancelled)" in result.stderr
+
+
+def test_nothing_is_asked_of_the_network(run_python, tmp_path):
+    tiny.write(tmp_path / "model.gguf")
+    events = run_python(
+        """
+import sys
+events = []
+sys.addaudithook(
+    lambda event, args: events.append(event) if event.startswith("socket.") else None
+)
+from sklearn_ternary import TernaryLM
+lm = TernaryLM.from_gguf(sys.argv[1])
+lm.generate("text", max_new_tokens=3)
+try:
+    TernaryLM.from_gguf("https://example.com/model.gguf")
+except OSError:
+    print(events)
+""",
+        str(tmp_path / "model.gguf"),
+    )
+    assert events.strip() == "[]"

@@ -1,5 +1,6 @@
 """The transformer: against its definition, itself in other pieces, and llama.cpp."""
 
+import os
 from functools import cache
 
 import numpy as np
@@ -11,6 +12,8 @@ from sklearn_ternary._reference import language as reference
 from sklearn_ternary.language import KVCache, LanguageConfig, Model, estimate_memory
 from sklearn_ternary.persistence import GGUFReader, GGUFWriter
 
+# SKLEARN_TERNARY_TEST_EXAMPLES=1000 is for a long, thorough run.
+N_EXAMPLES = int(os.environ.get("SKLEARN_TERNARY_TEST_EXAMPLES", 40))
 SIZES = {
     "block_count": 3,
     "embedding_length": 256,
@@ -563,3 +566,57 @@ def llama_logits(llama, path, tokens, n_vocab):
     llama.llama_free(context)
     llama.llama_model_free(loaded)
     return np.array(rows)
+
+
+def one_layer(**changes):
+    sizes = {"block_count": 1, "embedding_length": 32, "feed_forward_length": 32}
+    return metadata_of("llama", **(sizes | changes))
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_attention_of_random_shapes(part):
+    rng = np.random.default_rng(part)
+    for _ in range(-(-N_EXAMPLES // 4)):
+        kv = int(rng.integers(1, 5))
+        head_dim = 2 * int(rng.integers(1, 70))
+        changes = {
+            "attention.head_count": kv * int(rng.integers(1, 6)),
+            "attention.head_count_kv": kv,
+            "attention.key_length": head_dim,
+            "rope.dimension_count": 2 * int(rng.integers(1, head_dim // 2 + 1)),
+        }
+        if rng.random() < 0.3:
+            changes["attention.sliding_window"] = int(rng.integers(1, 200))
+        metadata = one_layer(**changes)
+        arrays = arrays_of(metadata, seed=part, ternary=False)
+        tokens = rng.integers(0, 300, rng.choice([1, 2, 63, 64, 65, 150]))
+        with config_context(backend="numpy"):
+            expected = all_logits(Model.from_arrays(metadata, arrays), tokens)
+        model = Model.from_arrays(metadata, arrays)
+        assert relative(all_logits(model, tokens), expected) < 1e-5, changes
+        cache = model.new_cache(dtype="float32")
+        cuts = np.sort(rng.integers(0, len(tokens) + 1, 3))
+        pieces = [piece for piece in np.split(tokens, cuts) if len(piece)]
+        found = [model.forward(piece, cache, all_logits=True) for piece in pieces]
+        assert relative(np.concatenate(found), expected) < 1e-5, changes
+
+
+def test_attention_takes_memory_linear_in_the_context(run_python):
+    code = f"""
+import importlib.util
+import numpy as np
+from sklearn_ternary.metrics import peak_memory
+spec = importlib.util.spec_from_file_location("this_file", {__file__!r})
+this_file = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(this_file)
+Model, arrays_of, one_layer = this_file.Model, this_file.arrays_of, this_file.one_layer
+metadata = one_layer(**{{"context_length": 16384, "attention.head_count": 4}})
+model = Model.from_arrays(metadata, arrays_of(metadata))
+model.forward(np.zeros(64, np.int64), model.new_cache())
+before = peak_memory()
+model.forward(np.zeros(16384, np.int64), model.new_cache())
+print(peak_memory() - before)
+"""
+    grown = int(run_python(code))
+    # The scores of one head alone would take 1 GiB.
+    assert grown < 96 * 2**20
