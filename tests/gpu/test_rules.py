@@ -101,9 +101,7 @@ CASES = {
     "k-means, partial_fit": Case(kmeans(), *KMEANS, fit="partial_fit"),
     "k-means, balanced": Case(kmeans(min_cluster_size=15), *KMEANS, on_host=True),
     "reducer": Case(clusters.ClusterReducer(4, random_state=0), "transform"),
-    "parameters": Case(
-        clusters.ParameterClusterer(5, max_iter=4, random_state=0), "transform"
-    ),
+    "parameters": Case(clusters.ParameterClusterer(5, random_state=0), "transform"),
     "parameters, rows": Case(
         clusters.ParameterClusterer(5, on="rows", random_state=0), "transform"
     ),
