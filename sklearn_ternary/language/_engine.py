@@ -150,8 +150,9 @@ class TernaryLM:
         strategy : {"mmap", "preload", "lazy"}, default="mmap"
             When weights are laid out to multiply: at the first use, all at once, or
             each layer at each use with at most `max_layers` kept. Of a file of TQ2_0
-            with an output matrix of Q6_K, single tokens are computed as it lies until
-            the layers have been laid out, one after another.
+            or I2_S (x86) with an output matrix of Q6_K or F16, prompts of up to 32
+            tokens, and the tokens after them, are computed as it lies until the
+            layers have been laid out, one after another.
         max_layers : int, default=None
             Layers that ``"lazy"`` keeps; None is 8.
         activation : {"silu", "relu2"}, default=None
