@@ -116,8 +116,15 @@ report_option = click.option(
     "--output",
     metavar="FILE",
     callback=no_folder,
-    help="Write the results as JSON.",
+    help="Write the results as JSON; the word json, like --json, prints them.",
 )
+
+
+def report_target(output, as_json):
+    """The file to write, or None, and whether to print JSON."""
+    return (None, True) if output == "json" else (output, as_json)
+
+
 compare_option = click.option(
     "--compare",
     nargs=2,

@@ -26,6 +26,7 @@ from sklearn_ternary.cli._options import (
     isa_option,
     one_of,
     report_option,
+    report_target,
     rounds_options,
     threads_option,
 )
@@ -119,6 +120,7 @@ def bench(
     the rounds; "vs NumPy" is how many times faster than the expression below, "vs
     memcpy" how many times as long as copying the input.
     """
+    output, as_json = report_target(output, as_json)
     if compare:
         if output:
             raise click.UsageError("--compare goes without --output")

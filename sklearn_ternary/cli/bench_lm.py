@@ -22,6 +22,7 @@ from sklearn_ternary.cli._options import (
     isa_option,
     one_of,
     report_option,
+    report_target,
     rounds_options,
     threads_option,
 )
@@ -92,6 +93,7 @@ def bench_lm(
     Tokens are random, and sampling is left out. Lists are separated by commas, as in
     --threads 1,2.
     """
+    output, as_json = report_target(output, as_json)
     if compare:
         if model or output:
             raise click.UsageError("--compare goes without --model and --output")

@@ -888,6 +888,14 @@ def test_bench_writes_json(folder):
     assert json.loads(invoke(*args, "--json").output)["schema"] == report["schema"]
 
 
+def test_bench_prints_json(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    common = ("--what", "quantize", "--sizes", "64", "--iterations", "1", "--no-peers")
+    report = json.loads(invoke("bench", *common, "--output", "json").output)
+    assert report["results"]
+    assert not list(tmp_path.iterdir())
+
+
 def test_bench_compares_reports(folder):
     args = ["bench", "--sizes", "256", "--shapes", "8x8", "--rows", "1"]
     invoke(*args, "--iterations", 1, "--warmup", 0, "--isa", "numpy", "-o", "a.json")

@@ -72,6 +72,8 @@ def test_bench_lm_measures_and_compares(model, tmp_path):
     assert all(row["seconds"] > 0 for row in rows)
     done = run("bench-lm", "--compare", report, report, "--json")
     assert [row["speedup"] for row in json.loads(done.stdout)] == [1.0] * len(rows)
+    printed = run("bench-lm", "--output", "json", "--compare", report, report)
+    assert json.loads(printed.stdout) == json.loads(done.stdout)
     assert "speed-up" in run("bench-lm", "--compare", report, report).output
     assert "generate 3" in run(*common, "--prompt-tokens", "2").output
 
