@@ -5,6 +5,7 @@ bytes written down by hand; and gguf, which llama.cpp's converter uses.
 """
 
 import functools
+import hashlib
 import importlib
 import itertools
 
@@ -626,3 +627,42 @@ def test_codes_of_damaged_tensors(layout):
     unit = 70 // (LAYOUTS[layout].unit_bytes + 2 * (layout in BLOCKS))
     with pytest.raises(ValueError, match=f"no codes.*unit {unit}$"):
         from_ggml(data, (2, 512), layout)
+
+
+# SHA-256 of codes and scale as the function quantize_i2_s of bitnet.cpp
+# (github.com/microsoft/BitNet, commit 16da220, src/ggml-bitnet-mad.cpp) wrote them,
+# compiled for each of the two orders with ACT_PARALLEL, as the project sets it.
+WRITTEN_BY_BITNET = {
+    ("x86", (4, 256), 0.5): (
+        "a18d51160f23bf5a678f76ee4b8fb3627058dc74b376620faa2a86646e34f164"
+    ),
+    ("x86", (3, 384), 0.037109375): (
+        "1c7f402f727f7a267978d48142eac2b72ab846de29e769da664a16cb712d23c0"
+    ),
+    ("x86", (2, 2560), 1.25): (
+        "349dcac32320b7e46bf7b61f9e6e09d671b145525e3775cf60afc5fb03f8c207"
+    ),
+    ("arm", (4, 256), 0.5): (
+        "1ff892e9629b35ef45319f18287587e6f3b73ab2b50b625ddf5f639715f19333"
+    ),
+    ("arm", (3, 384), 0.037109375): (
+        "fa87ad2a3cfcf49d331b7f1f3bac468a479352d16039fc54b3503d7498e5908b"
+    ),
+    ("arm", (2, 2560), 1.25): (
+        "ac7e2ec66504f6293c58f924de17426d3f0c202f8660e3ae62f462cfb5aea771"
+    ),
+}
+
+
+@pytest.mark.parametrize(("order", "shape", "scale"), WRITTEN_BY_BITNET, ids=str)
+def test_bytes_are_those_of_bitnet_cpp(order, shape, scale):
+    i = np.arange(shape[0] * shape[1])
+    codes = ((i * i + i // 5) % 3 - 1).reshape(shape)
+    A = ternarize(codes * np.float32(scale), scale=scale)
+    data = bytes(to_ggml(A, f"i2_s_{order}"))
+    # What follows the scale is padding, which bitnet.cpp does not write.
+    written = data[: A.size // 4 + 4]
+    digest = hashlib.sha256(written).hexdigest()
+    assert digest == WRITTEN_BY_BITNET[order, shape, scale]
+    B = from_ggml(np.frombuffer(data, np.uint8), shape, f"i2_s_{order}")
+    np.testing.assert_array_equal(B.codes(), codes)
