@@ -4,6 +4,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from sklearn_ternary._config import config_context
+from sklearn_ternary.cli._bench_cuda import RESIDENT, cuda_product
 from sklearn_ternary.cli._bench_turns import available_isas, measure_in_turns
 from sklearn_ternary.linalg import ternary_matmul
 from sklearn_ternary.quantization import ternarize
@@ -12,7 +13,7 @@ NUMPY_PRODUCT = "np.matmul(X, W.T), float32"
 ACTIVATIONS = ("int8", "float32")
 
 
-def run_products_benchmark(shape, n_rows, rounds, isas, threads):
+def run_products_benchmark(shape, n_rows, rounds, isas, threads, device):
     """Measure ``X @ A.T`` for a packed matrix A and rows of X.
 
     Parameters
@@ -28,6 +29,8 @@ def run_products_benchmark(shape, n_rows, rounds, isas, threads):
         backend.
     threads : sequence of int
         NumPy's product is measured with each.
+    device : {"cpu", "cuda"}
+        Whether to measure on a device, too, with everything there.
 
     Returns
     -------
@@ -35,7 +38,8 @@ def run_products_benchmark(shape, n_rows, rounds, isas, threads):
         ``operation``, ``isa``, ``n_threads``, ``shape``, ``n_rows``, ``seconds``
         (None where it cannot run, with the reason in ``note``), ``vs_numpy``: how
         many times faster than NumPy's product of the floats with as many threads,
-        and ``operations_per_second``.
+        ``operations_per_second``, and ``device_bytes``, what it takes of a device's
+        memory.
     """
     rng = np.random.default_rng(0)
     W = rng.standard_normal(shape, dtype=np.float32)
@@ -43,7 +47,7 @@ def run_products_benchmark(shape, n_rows, rounds, isas, threads):
     A = ternarize(W, layout="t2").T
     rows, tasks = [], []
 
-    def add(operation, isa, n_threads, function, note=None):
+    def add(operation, isa, n_threads, function, note=None, device_bytes=None):
         rows.append(
             {
                 "operation": operation,
@@ -53,6 +57,7 @@ def run_products_benchmark(shape, n_rows, rounds, isas, threads):
                 "n_rows": n_rows,
                 "seconds": None,
                 "note": note,
+                "device_bytes": device_bytes,
             }
         )
         tasks.append(function)
@@ -68,6 +73,10 @@ def run_products_benchmark(shape, n_rows, rounds, isas, threads):
                 else:
                     task, note = None, f"{isa} is not available here"
                 add(f"multiply {activations}", isa, n_threads, task, note)
+    if device == "cuda":
+        for activations in ACTIVATIONS:
+            task, n_bytes, note = cuda_product(W, X, activations)
+            add(f"multiply {activations}", RESIDENT, 1, task, note, n_bytes)
     measure_in_turns(rows, tasks, rounds)
     base = {r["n_threads"]: r["seconds"] for r in rows if r["isa"] is None}
     operations = 2 * W.size * n_rows

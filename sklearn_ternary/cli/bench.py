@@ -18,6 +18,7 @@ from sklearn_ternary.cli._console import (
     print_json,
     progress,
     seconds_text,
+    size_text,
     table,
 )
 from sklearn_ternary.cli._options import (
@@ -76,6 +77,8 @@ def _shape(text):
 )
 @click.option(
     "--rows",
+    "--batch-sizes",
+    "rows",
     type=ListOf("rows", int, lambda n: 1 <= n <= 65536, "a number from 1 to 65536"),
     default="1,64",
     show_default=True,
@@ -89,7 +92,8 @@ def _shape(text):
     type=click.Choice(["cpu", "cuda"]),
     default="cpu",
     show_default=True,
-    help="Quantize on a CUDA device, too: with values there, and with copies.",
+    help="Measure on a CUDA device, too: products and values there, and values with "
+    "copies.",
 )
 @click.option(
     "--peers/--no-peers",
@@ -145,7 +149,9 @@ def bench(
             )
             advance(1)
         for shape, n in products:
-            multiplied += run_products_benchmark(shape, n, rounds, isas, threads)
+            multiplied += run_products_benchmark(
+                shape, n, rounds, isas, threads, device
+            )
             advance(1)
     report = {
         "schema": SCHEMA,
@@ -216,15 +222,19 @@ def _print(results):
 
 def _print_products(results):
     out = console()
+    on_device = any(row["device_bytes"] is not None for row in results)
     for key in dict.fromkeys((*row["shape"], row["n_rows"]) for row in results):
         M, K, n = key
         columns = ["operation", "ISA", "threads>", "time>", "vs NumPy>", "GOP/s>"]
+        columns += ["memory>"] * on_device
         rows = table(f"{n} x {K} times packed {M} x {K} transposed", columns)
         notes = []
         for row in results:
             if (*row["shape"], row["n_rows"]) != key:
                 continue
             seconds, ratio = row["seconds"], row["vs_numpy"]
+            n_bytes = row["device_bytes"]
+            memory = "" if n_bytes is None else size_text(n_bytes)
             rows.add_row(
                 row["operation"],
                 row["isa"] or "",
@@ -232,6 +242,7 @@ def _print_products(results):
                 "n/a" if seconds is None else seconds_text(seconds),
                 "" if ratio is None else f"{ratio:.3g}x",
                 "" if seconds is None else f"{row['operations_per_second'] / 1e9:.0f}",
+                *[memory] * on_device,
             )
             if row["note"]:
                 notes.append(row["note"])

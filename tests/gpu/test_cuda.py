@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from sklearn_ternary import cuda
 from sklearn_ternary._gpu import device, grids, kernels, tuning
 from sklearn_ternary.cli import main
-from sklearn_ternary.cli._bench_cuda import cuda_tasks
+from sklearn_ternary.cli._bench_cuda import cuda_product, cuda_tasks
 
 
 def fake_cupy(**parts):
@@ -117,11 +117,36 @@ def test_bench_of_a_device(cupy):
     assert all(row["seconds"] > 0 for row in rows)
 
 
+def test_bench_of_batch_sizes_on_a_device(cupy, monkeypatch):
+    command = ["bench", "--device", "cuda", "--what", "multiply", "--shapes", "64x256"]
+    command += ["--batch-sizes", "1,4,1000", "--iterations", "1", "--isa", "numpy"]
+    total = cuda.memory_info()["total"]
+    monkeypatch.setattr(cuda, "memory_info", _memory_of(cuda.memory_info, 2**20))
+    result = CliRunner().invoke(main, [*command, "--json"])
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.output)["products"]
+    rows = [row for row in rows if row["isa"] == "cuda"]
+    assert [row["n_rows"] for row in rows] == [1, 1, 4, 4, 1000, 1000]
+    for row in rows[:4]:
+        least = 64 * 256 // 4 + 4 * row["n_rows"] * 256
+        assert row["seconds"] > 0 and least <= row["device_bytes"] < total
+    for row in rows[4:]:
+        assert row["seconds"] is None and "80% of the memory" in row["note"]
+    shown = CliRunner().invoke(main, command).output
+    assert "memory" in shown and "n/a: 1000 rows" in shown
+
+
+def _memory_of(function, total):
+    return lambda: function() | {"total": total}
+
+
 def test_bench_without_a_device(clean, monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     rows = list(cuda_tasks(np.ones(8, np.float32)))
     assert {note for _, _, _, note in rows} == {cuda.device_info()["reason"]}
     assert not any(function for _, _, function, _ in rows)
+    W = np.ones((4, 8), np.float32)
+    assert cuda_product(W, W, "int8") == (None, None, cuda.device_info()["reason"])
 
 
 @pytest.mark.parametrize("largest", [1, 31, 32, 100, 200])
