@@ -198,7 +198,24 @@ class AuxiliaryStepPredictor(RegressorMixin, BaseEstimator):
         outputs = self._network.layers(X)[-1]
         return outputs.ravel() if self._is_flat else outputs
 
-    score = through_host(RegressorMixin.score)
+    @through_host
+    def score(self, X, y, sample_weight=None):
+        """Coefficient of determination of what is predicted.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            States.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            What should be predicted.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        score : float
+            1 at best; 0 where it is no better than the mean.
+        """
+        return super().score(X, y, sample_weight)
 
     @through_host
     def predict_step(self, X, *, learning_rate, radius, is_active=False):
