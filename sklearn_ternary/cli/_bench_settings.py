@@ -6,19 +6,12 @@ import tomllib
 import click
 
 from sklearn_ternary.cli._bench_language import Settings
-
-_MAX_BYTES = 1 << 20
+from sklearn_ternary.cli._texts import read_text
 
 
 def _read(path):
     with open(path, "rb") as file:
-        data = file.read(_MAX_BYTES + 1)
-    if len(data) > _MAX_BYTES:
-        raise ValueError(f"{path} has more than {_MAX_BYTES} bytes")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 ({error})") from None
+        return read_text(file, path)
 
 
 def read_prompts(path, model):

@@ -9,8 +9,7 @@ import click
 from sklearn_ternary._config import config_context
 from sklearn_ternary.cli._console import json_option, plain, print_json
 from sklearn_ternary.cli._options import no_folder
-
-_MAX_PROMPT_BYTES = 1 << 20
+from sklearn_ternary.cli._texts import MAX_BYTES, read_text
 
 
 @click.command()
@@ -122,7 +121,7 @@ def generate(
     if max_layers is not None and strategy != "lazy":
         raise click.UsageError("--max-layers needs --strategy lazy")
     if prompt == "-":
-        prompt = _stdin()
+        prompt = read_text(click.get_binary_stream("stdin"), "<stdin>")
     from sklearn_ternary.language import GenerationConfig, TernaryLM
 
     config = GenerationConfig(max_new_tokens=max_tokens, random_state=seed, **sampling)
@@ -174,16 +173,6 @@ def _profiled(model, path):
     with traced(model) as trace:
         yield
     write_trace(path, {"generate": trace})
-
-
-def _stdin():
-    data = click.get_binary_stream("stdin").read(_MAX_PROMPT_BYTES + 1)
-    if len(data) > _MAX_PROMPT_BYTES:
-        raise ValueError(f"<stdin> has more than {_MAX_PROMPT_BYTES} bytes")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"<stdin> is not UTF-8 ({error})") from None
 
 
 def _write(stream, quiet):
@@ -254,7 +243,7 @@ def _converse(lm, config, messages):
     while True:
         if terminal:
             click.echo("> ", nl=False, err=True)
-        line = click.get_text_stream("stdin").readline(_MAX_PROMPT_BYTES)
+        line = click.get_text_stream("stdin").readline(MAX_BYTES)
         if not line:
             return
         if not line.strip():
