@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import signal
 import subprocess
 import sys
 
@@ -49,3 +50,9 @@ def n_threads(request):
     if request.param > 1 and not openmp.openmp_enabled():
         pytest.skip("the kernels are built without OpenMP")
     return request.param
+
+
+def pytest_configure():
+    """Interrupts arrive, though a shell may have started the tests without them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
