@@ -1,22 +1,16 @@
 """The transformer: token ids in, logits out."""
 
-import threading
-from collections import OrderedDict
 from numbers import Integral
 
 import numpy as np
 
-from sklearn_ternary._dispatch.language import layer_stack_options, make_layer_stack
-from sklearn_ternary._reference.language import Batch, rope_tables
+from sklearn_ternary._reference.language import rope_tables
 from sklearn_ternary.language._config import LanguageConfig
 from sklearn_ternary.language._kv_cache import PASS_TOKENS, KVCache
-from sklearn_ternary.language._weights import ArraySource, Weights, release
+from sklearn_ternary.language._loaded_layers import LoadedLayers
+from sklearn_ternary.language._token_places import batch_of, last_of_each, places
+from sklearn_ternary.language._weights import ArraySource, Weights
 
-STRATEGIES = ("mmap", "preload", "lazy")
-# Passes after which all layers are laid out, if each has at most so many tokens: for
-# more of them it is faster to wait for that.
-_STORED_PASSES = 16
-_STORED_TOKENS = 32
 _FIRST_POSITIONS = 256  # whose angles are known from the start
 
 
@@ -68,28 +62,10 @@ class Model:
     """
 
     def __init__(self, config, weights, *, strategy="mmap", max_layers=None):
-        if strategy not in STRATEGIES:
-            raise ValueError(f"strategy={strategy!r} must be one of {list(STRATEGIES)}")
-        if max_layers is None:
-            max_layers = 8
-        elif strategy != "lazy":
-            raise ValueError(
-                f"max_layers={max_layers!r} goes with strategy='lazy' only"
-            )
-        if (
-            not isinstance(max_layers, Integral)
-            or isinstance(max_layers, bool)
-            or max_layers < 1
-        ):
-            raise ValueError(f"max_layers={max_layers!r} must be a positive integer")
-        self.config, self._weights = config, weights
-        self.strategy, self.max_layers = strategy, max_layers
-        self._stack, self.backend = make_layer_stack(config.stack, config.n_layers)
-        self._held = OrderedDict()  # layers that are ready, the last used at the end
-        self._ready = False  # all layers and the head
-        self._stored = None  # layers and head as the file holds them
-        self._head = self._embedding = None
-        self._lock = threading.RLock()
+        self.config = config
+        self._weights = weights
+        self._layers = LoadedLayers(config, weights, strategy, max_layers)
+        self.backend = self._layers.backend
         self._tables = self._make_tables(min(config.n_ctx, _FIRST_POSITIONS))
         if strategy == "preload":
             self.load()
@@ -114,9 +90,10 @@ class Model:
         strategy : {"mmap", "preload", "lazy"}, default="mmap"
             When the tensors are laid out to multiply, which copies the ternary ones:
             at the first use; at once; or each layer at each use, with only
-            `max_layers` of them kept. The first single tokens of a file of TQ2_0
-            with an output matrix of Q6_K are computed from the file as it is, while
-            the layers are laid out one after another.
+            `max_layers` of them kept. Of a file of TQ2_0 or I2_S (x86) with an output
+            matrix of Q6_K or F16, prompts of up to 32 tokens, and the tokens after
+            them, are computed as it lies until the layers have been laid out, one
+            after another.
         max_layers : int, default=None
             Layers that ``"lazy"`` keeps; None is 8.
         activation : {"silu", "relu2"}, default=None
@@ -143,13 +120,9 @@ class Model:
             from sklearn_ternary.persistence import GGUFReader
 
             file = GGUFReader(file)
-        shape = file.tensors.get("token_embd.weight")
-        n_vocab = (
-            shape.shape[0] if shape is not None and len(shape.shape) == 2 else None
-        )
         try:
             config = LanguageConfig.from_metadata(
-                file.metadata, n_vocab=n_vocab, activation=activation
+                file.metadata, n_vocab=_n_vocab(file), activation=activation
             )
         except ValueError as error:
             raise file.error(str(error)) from None
@@ -176,12 +149,8 @@ class Model:
         model : Model
         """
         source = ArraySource(tensors)
-        table = source.tensors.get("token_embd.weight")
-        n_vocab = (
-            table.shape[0] if table is not None and len(table.shape) == 2 else None
-        )
         config = LanguageConfig.from_metadata(
-            metadata, n_vocab=n_vocab, activation=activation
+            metadata, n_vocab=_n_vocab(source), activation=activation
         )
         weights = Weights(source, config, layout=layout, head=head)
         return cls(config, weights)
@@ -193,61 +162,21 @@ class Model:
         -------
         self : Model
         """
-        with self._lock:
-            if self._head is None:
-                self._load_head()
-            if self.strategy != "lazy":
-                for i in range(self.config.n_layers):
-                    self._load_layer(i)
-                self._ready = True
-                self._stored = None
+        self._layers.load()
         return self
 
     @property
     def n_layers_held(self):
         """Layers that are ready in memory."""
-        return len(self._held)
+        return len(self._layers)
 
     @property
     def nbytes(self):
         """Bytes of the weights that are ready in memory."""
-        layers = sum(linear.nbytes for layer in self._held.values() for linear in layer)
-        return layers + (self._head.nbytes if self._head is not None else 0)
+        return self._layers.nbytes
 
     def _after_fork(self):
-        """Forget that a thread of the parent was loading; it is not here."""
-        self._lock = threading.RLock()
-
-    def _load_layer(self, i):
-        if i in self._held:
-            self._held.move_to_end(i)
-            return
-        if self.strategy == "lazy":
-            while len(self._held) >= self.max_layers:
-                oldest, _ = self._held.popitem(last=False)
-                self._stack.set_layer(oldest, None, None)
-        options = layer_stack_options(self.backend)
-        found = self._weights.linears(i)
-        room = self._stack.make_room([matrix[1:] for matrix in found])
-        linears = []
-        for name, stored, format in found:
-            try:
-                linear = self._stack.make_linear(stored, format, room, **options)
-            except ValueError as error:
-                raise self._weights.error(name, error) from None
-            linears.append(linear)
-            release(stored)
-        self._stack.set_layer(i, self._weights.norms(i), linears)
-        self._held[i] = linears
-
-    def _load_head(self):
-        stored, norm = self._weights.head()
-        options = layer_stack_options(self.backend)
-        head = self._stack.make_linear(stored, **options)
-        release(stored)
-        self._stack.set_head(norm, head)
-        self._embedding = self._weights.embedding() or head.rows
-        self._head = head
+        self._layers.after_fork()
 
     def _make_tables(self, n_positions):
         c = self.config
@@ -325,11 +254,13 @@ class Model:
             If a token is not in the vocabulary, or a sequence gets too long. The
             cache is unchanged then.
         """
-        tokens, sequences, positions, lengths = self._checked(tokens, cache, sequences)
+        tokens, sequences, positions, lengths = places(
+            tokens, cache, sequences, self.config
+        )
         if all_logits:
             wanted = np.arange(len(tokens))
         else:
-            wanted = _last_of_each(sequences)
+            wanted = last_of_each(sequences)
         shape = (len(wanted), self.config.n_vocab)
         if out is None:
             out = np.empty(shape, dtype=np.float32)
@@ -365,73 +296,25 @@ class Model:
         -------
         hidden : ndarray of shape (n_tokens, n_embd), float32
         """
-        tokens, sequences, positions, lengths = self._checked(tokens, cache, sequences)
+        tokens, sequences, positions, lengths = places(
+            tokens, cache, sequences, self.config
+        )
         wanted = np.arange(len(tokens))
         out = np.empty((len(tokens), self.config.n_embd), dtype=np.float32)
         self._passes(tokens, sequences, positions, cache, wanted, out, None, None)
         cache.lengths[:] = lengths
         return out
 
-    def _checked(self, tokens, cache, sequences):
-        """Arrays, positions, and the lengths of the sequences afterwards."""
-        c = self.config
-        if not isinstance(cache, KVCache) or not cache.fits(
-            c.n_layers, c.n_kv_heads, c.head_dim
-        ):
-            raise ValueError("cache must be a KVCache of this model's new_cache")
-        if np.ndim(tokens) != 1 or not len(tokens):
-            raise ValueError("tokens must be a sequence of at least one token id")
-        tokens = _integers(tokens, "tokens")
-        low, high = int(tokens.min()), int(tokens.max())
-        if low < 0 or high >= c.n_vocab:
-            wrong = low if low < 0 else high
-            raise ValueError(
-                f"token {wrong} is not in the vocabulary: ids are 0 to {c.n_vocab - 1}"
-            )
-        sequences = _integers(sequences, "sequences")
-        n = len(tokens)
-        if sequences.ndim == 0:
-            sequence = cache._checked(int(sequences))
-            length = int(cache.lengths[sequence])
-            positions = np.arange(length, length + n)
-            lengths = cache.lengths.copy()
-            lengths[sequence] += n
-            sequences = np.full(n, sequence, dtype=np.int64)
-        else:
-            if sequences.shape != tokens.shape:
-                raise ValueError(
-                    f"sequences has shape {sequences.shape}; one for each of the {n} "
-                    "tokens is needed"
-                )
-            for sequence in (int(sequences.min()), int(sequences.max())):
-                cache._checked(sequence)
-            # Which token of its sequence each one is.
-            order = np.argsort(sequences, kind="stable")
-            counts = np.bincount(sequences, minlength=cache.n_sequences)
-            starts = np.cumsum(counts) - counts
-            positions = np.empty(n, dtype=np.int64)
-            rank = np.arange(n) - starts[sequences[order]]
-            positions[order] = rank + cache.lengths[sequences[order]]
-            lengths = cache.lengths + counts
-        if lengths.max() > cache.n_ctx:
-            sequence = int(lengths.argmax())
-            raise ValueError(
-                f"sequence {sequence} would have {lengths[sequence]} tokens; the cache "
-                f"has room for {cache.n_ctx}"
-            )
-        return tokens, sequences, positions, lengths
-
     def _passes(
         self, tokens, sequences, positions, cache, wanted, hidden, logits, trace
     ):
-        options = layer_stack_options(self.backend)
         last = int(positions.max())
         if last >= len(self._tables[0]):
             self._tables = self._make_tables(min(self.config.n_ctx, 2 * last + 1))
         for start in range(0, len(tokens), PASS_TOKENS):
             end = min(start + PASS_TOKENS, len(tokens))
             part = slice(start, end)
-            batch = _batch(sequences[part], positions[part])
+            batch = batch_of(sequences[part], positions[part])
             first, stop = np.searchsorted(wanted, [start, end])
             rows = (wanted[first:stop] - start) if stop > first else None
             outputs = {
@@ -446,111 +329,10 @@ class Model:
             if trace is not None:
                 times = np.empty((self.config.n_layers * 10 + 4, 4), dtype=np.int64)
                 outputs["times"] = times
-            self._run(tokens[part], batch, cache, outputs, options, trace)
-
-    def _run(self, tokens, batch, cache, outputs, options, trace):
-        run = (tokens, batch, cache, outputs, options, trace)
-        if self._ready:
-            self._run_all(*run)
-            return
-        with self._lock:
-            if self.strategy == "lazy":
-                self._run_layers(*run)
-            elif self._ready or not self._run_stored(*run):
-                self.load()
-                self._run_all(*run)
-
-    def _run_all(self, tokens, *run):
-        n_layers = self.config.n_layers
-        return self._stacked(0, n_layers, self._embedding(tokens), *run)
-
-    def _run_stored(self, tokens, batch, cache, outputs, *run):
-        """Compute while not all is laid out; return whether that could be."""
-        first = self._stored is None
-        if len(tokens) > _STORED_TOKENS or not self._attach():
-            return False
-        if not first:
-            waiting = [i for i in range(self.config.n_layers) if i not in self._held]
-            for i in waiting[: -(-self.config.n_layers // _STORED_PASSES)]:
-                self._load_layer(i)
-            if not waiting:
-                return False
-        # What is wrong there is told where it is laid out, or needs other scales only.
-        return self._run_all(tokens, batch, cache, outputs, *run) and all(
-            rows is None or np.isfinite(rows).all()
-            for rows in (outputs["hidden"], outputs["logits"])
-        )
-
-    def _attach(self):
-        """Take all matrices as the file holds them; return whether it goes."""
-        if self._stored is None:
-            self._stored = []
-            layers = range(self.config.n_layers)
-            if self.strategy != "mmap" or not self._stack.takes_stored or self._held:
-                return False
-            head = self._weights.stored_head()
-            found = [self._weights.stored_linears(i) for i in layers]
-            if head is None or None in found:
-                return False
-            options = layer_stack_options(self.backend)
-            for i in layers:
-                linears = [self._stack.make_linear(m, **options) for m in found[i]]
-                self._stack.set_layer(i, self._weights.norms(i), linears)
-            linear = self._stack.make_linear(head[0], **options)
-            self._stack.set_head(head[1], linear)
-            self._embedding = self._weights.embedding(checked=False) or linear.rows
-            self._stored = found, head
-        return bool(self._stored)
-
-    def _run_layers(self, tokens, batch, cache, outputs, options, trace):
-        """Compute with some layers at a time."""
-        if self._head is None:
-            self._load_head()
-        x = self._embedding(tokens)
-        n_layers = self.config.n_layers
-        silent = outputs | {"out_rows": None, "hidden": None, "logits": None}
-        for i in range(n_layers):
-            self._load_layer(i)
-            self._stacked(i, i + 1, x, batch, cache, silent, options, trace)
-        if outputs["out_rows"] is not None:
-            self._stacked(n_layers, n_layers, x, batch, cache, outputs, options, trace)
-
-    def _stacked(self, first, last, x, batch, cache, outputs, options, trace):
-        n = self._stack.run(
-            first, last, x, batch, cache, self._tables, **outputs, **options
-        )
-        if trace is not None and n > 0:
-            trace.extend(map(tuple, outputs["times"][:n].tolist()))
-        return n >= 0
+            self._layers.run(tokens[part], batch, cache, self._tables, outputs, trace)
 
 
-def _integers(values, name):
-    array = np.asarray(values)
-    if array.dtype.kind not in "iu":
-        raise ValueError(f"{name} must be integers, not {array.dtype}")
-    return array.astype(np.int64, copy=False)
-
-
-def _last_of_each(sequences):
-    """Index of the last token of each sequence, by its first token."""
-    if len(sequences) == 1 or (sequences == sequences[0]).all():
-        return np.array([len(sequences) - 1])
-    _, first = np.unique(sequences, return_index=True)
-    _, back = np.unique(sequences[::-1], return_index=True)
-    return (len(sequences) - 1 - back)[np.argsort(first)]
-
-
-def _batch(sequences, positions):
-    n = len(sequences)
-    if n == 1:
-        spans = np.array([[sequences[0], 0, 1, positions[0]]])
-    else:
-        new = (np.diff(sequences) != 0) | (np.diff(positions) != 1)
-        start = np.concatenate([[0], np.flatnonzero(new) + 1])
-        count = np.diff(np.append(start, n))
-        spans = np.stack([sequences[start], start, count, positions[start]], axis=1)
-    return Batch(
-        np.ascontiguousarray(positions),
-        np.ascontiguousarray(sequences),
-        np.ascontiguousarray(spans, dtype=np.int64),
-    )
+def _n_vocab(source):
+    """Rows of the table of tokens, or None where there is no such table."""
+    table = source.tensors.get("token_embd.weight")
+    return table.shape[0] if table is not None and len(table.shape) == 2 else None
