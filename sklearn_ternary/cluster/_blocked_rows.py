@@ -4,8 +4,10 @@ import numpy as np
 
 from sklearn_ternary._reference.lloyd import POTENTIAL_ROWS
 from sklearn_ternary.cluster._chunks import aligned_blocks
+from sklearn_ternary.cluster._cluster_sums import move_part
+from sklearn_ternary.cluster._dense_rows import part_of
 from sklearn_ternary.cluster._frame import frame_of_centers
-from sklearn_ternary.cluster._rows import MeasuredRows, move_part, part_of
+from sklearn_ternary.cluster._measured_rows import MeasuredRows
 
 # Bytes for each value of a block: what it was, what becomes of it, and temporary
 # arrays of double precision.

@@ -3,8 +3,9 @@
 import numpy as np
 
 from sklearn_ternary._gpu.arrays import to_host
+from sklearn_ternary._reference.lloyd import slice_rows
+from sklearn_ternary.cluster._dense_rows import part_of
 from sklearn_ternary.cluster._directions import unit_centers
-from sklearn_ternary.cluster._rows import move_part
 
 # Of more rows that are equally far about so many are looked at.
 _TIED_ROWS = 2**16
@@ -67,6 +68,37 @@ class ClusterSums:
             means[full] = unit_centers(means[full], centers[full])
         means[~full] = means[np.where(full, totals, -1).argmax()]
         return means.astype(rows.dtype)
+
+
+def move_part(block, part, n_rows, weight, old_labels, labels, sums):
+    """Move the rows of a block between clusters.
+
+    Parameters
+    ----------
+    block : DenseRows or SparseRows
+        The rows of the slice `part` of all.
+    part : slice
+    n_rows : int
+        Rows in all.
+    weight, old_labels, labels : ndarray of shape (n_rows,)
+        Of all rows; `weight` may be None.
+    sums : tuple of ndarray
+        Sums, totals and counts, each of shape (slices, ...): slices of all rows have
+        sums of their own.
+    """
+    if part.stop - part.start == n_rows:
+        block.move(weight, old_labels, labels, *sums)
+        return
+    size = slice_rows(n_rows, len(sums[0]))
+    for s in range(part.start // size, -(-part.stop // size)):
+        here = slice(max(part.start, s * size), min(part.stop, (s + 1) * size))
+        rows = part_of(block, block.X[here.start - part.start : here.stop - part.start])
+        rows.move(
+            None if weight is None else weight[here],
+            old_labels[here],
+            labels[here],
+            *(array[s : s + 1] for array in sums),
+        )
 
 
 def _relocate(rows, weight, centers, labels, sums, totals, counts):

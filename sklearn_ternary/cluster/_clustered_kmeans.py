@@ -4,17 +4,11 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    ClusterMixin,
-    TransformerMixin,
-)
+from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ternary._config import effective_config
 from sklearn_ternary._gpu.arrays import like, namespace, on_its_device, to_host
@@ -24,13 +18,13 @@ from sklearn_ternary._sklearn_compat import (
     StrOptions,
     _fit_context,
 )
+from sklearn_ternary.cluster._centers import CentersMixin
 from sklearn_ternary.cluster._chunks import chunks_of
 from sklearn_ternary.cluster._fitting import fit_all, fit_batches
 from sklearn_ternary.cluster._lloyd import inertia_of
 from sklearn_ternary.cluster._magnitude import times_power, times_square
 from sklearn_ternary.cluster._minibatch import Centers
-from sklearn_ternary.cluster._reading import read
-from sklearn_ternary.cluster._rows import make_rows
+from sklearn_ternary.cluster._reading import make_rows, read
 from sklearn_ternary.cluster._starts import (
     Start,
     draw,
@@ -56,14 +50,7 @@ def _takes_batches(estimator):
     return _size_limit(estimator) is None
 
 
-class ClusteredKMeans(
-    HostPickles,
-    CallbackSupportMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    ClusterMixin,
-    BaseEstimator,
-):
+class ClusteredKMeans(HostPickles, CallbackSupportMixin, CentersMixin, BaseEstimator):
     """Exact k-means, with the parameters of scikit-learn's ``KMeans``.
 
     Finds centres with a small *inertia*, the weighted sum of the squared distances
@@ -458,139 +445,6 @@ class ClusteredKMeans(
         self._set_labels(labels, inertia, data, weights, X)
         return self
 
-    def fit_predict(self, X, y=None, sample_weight=None):
-        """Find the centres and return ``labels_``.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
-                sequence of chunks
-            The rows to cluster.
-        y : None
-            Ignored.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,)
-            Index of the nearest centre of each row.
-        """
-        return self.fit(X, sample_weight=sample_weight).labels_
-
-    def fit_transform(self, X, y=None, sample_weight=None):
-        """Find the centres and return the distances to them.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
-                sequence of chunks
-            The rows to cluster.
-        y : None
-            Ignored.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        X_new : ndarray of shape (n_samples, n_clusters)
-            Distances.
-        """
-        return self.fit(X, sample_weight=sample_weight).transform(X)
-
-    @on_its_device
-    def predict(self, X):
-        """Index of the nearest centre of each row.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
-                sequence of chunks
-            Rows.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), int32
-        """
-        check_is_fitted(self)
-        data, centers = self._read(X)
-        labels = data.rows.nearest(centers)
-        if data.zero is not None:
-            labels[like(data.zero, labels)] = 0
-        return like(labels, X)
-
-    @on_its_device
-    def transform(self, X):
-        """Distance of each row to each centre.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
-                sequence of chunks
-            Rows.
-
-        Returns
-        -------
-        X_new : ndarray of shape (n_samples, n_clusters)
-            Euclidean distances, or with ``metric="cosine"`` cosine distances.
-        """
-        check_is_fitted(self)
-        data, centers = self._read(X)
-        with np.errstate(over="ignore"):
-            distances = times_power(data.rows.distances(centers), data.exponent)
-        if data.zero is not None:
-            distances[like(data.zero, distances)] = 1
-        if distances.size and not np.isfinite(float(distances.max())):
-            warnings.warn(
-                f"distances exceed the range of {distances.dtype} and are infinite; "
-                "scale X down",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-        return like(distances, X)
-
-    @on_its_device
-    def score(self, X, y=None, sample_weight=None):
-        """Inertia of the rows, with a minus sign.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
-                sequence of chunks
-            Rows.
-        y : None
-            Ignored.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        score : float
-            Minus the weighted sum of the squared distances to the nearest centre,
-            or with ``metric="cosine"`` of the cosine distances.
-        """
-        check_is_fitted(self)
-        data, centers = self._read(X)
-        weights = Weights(sample_weight, data)
-        labels = data.rows.nearest(centers)
-        inertia = inertia_of(data.rows, weights.of_fit, centers, labels)
-        return -(times_square(inertia, data.exponent) + weights.of_zero_rows)
-
-    def _read(self, X):
-        """Data and centres of one dtype and scale."""
-        config = effective_config()
-        centers = np.ascontiguousarray(to_host(self.cluster_centers_))
-        data = read(
-            self,
-            X,
-            config,
-            reset=False,
-            centers=centers,
-            widen=True,
-        )
-        centers = centers.astype(data.rows.dtype, copy=False)
-        return data, times_power(centers, -data.exponent)
-
     def _check_rows(self, data):
         """Raise ValueError where there is nothing to start from."""
         n = data.rows.shape[0]
@@ -617,9 +471,3 @@ class ClusteredKMeans(
         rows.measure()
         n_clusters = self.n_clusters if n_centroids is None else n_centroids
         return rows.take(draw(rows, init, n_clusters, random_state, sample_weight))
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags

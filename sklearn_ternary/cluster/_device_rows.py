@@ -6,7 +6,7 @@ from sklearn_ternary import _dispatch
 from sklearn_ternary._gpu.arrays import is_device_array, take, to_host
 from sklearn_ternary.cluster._device_iterations import DeviceIterations, DeviceSeeding
 from sklearn_ternary.cluster._frame import frame_of_centers
-from sklearn_ternary.cluster._rows import MeasuredRows
+from sklearn_ternary.cluster._measured_rows import MeasuredRows
 
 
 class DeviceRows(MeasuredRows):

@@ -15,7 +15,7 @@ from sklearn_ternary.cluster._lloyd import inertia_of, run_lloyd
 from sklearn_ternary.cluster._minibatch import run_minibatch, sample_to_start
 from sklearn_ternary.cluster._reading import check_measured
 from sklearn_ternary.cluster._report import Report
-from sklearn_ternary.cluster._rows import SparseRows
+from sklearn_ternary.cluster._sparse_rows import SparseRows
 from sklearn_ternary.cluster._starts import parted
 
 # Products per row from which on "auto" keeps bounds, and for few clusters.

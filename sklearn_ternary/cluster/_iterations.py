@@ -6,7 +6,7 @@ import numpy as np
 
 from sklearn_ternary._dispatch import iterates
 from sklearn_ternary.cluster._cluster_sums import ClusterSums
-from sklearn_ternary.cluster._rows import DenseRows, no_bounds
+from sklearn_ternary.cluster._dense_rows import DenseRows, no_bounds
 
 
 def start_iterations(

@@ -12,6 +12,7 @@ from sklearn_ternary._gpu.arrays import from_device, is_device_array, to_host
 from sklearn_ternary._in_kind import validated
 from sklearn_ternary.cluster._blocked_rows import BlockedRows, rows_per_block
 from sklearn_ternary.cluster._chunks import Parts, aligned_blocks, chunks_of
+from sklearn_ternary.cluster._dense_rows import DenseRows
 from sklearn_ternary.cluster._device_rows import DeviceRows
 from sklearn_ternary.cluster._directions import unit_rows
 from sklearn_ternary.cluster._magnitude import (
@@ -19,7 +20,7 @@ from sklearn_ternary.cluster._magnitude import (
     largest_of,
     times_power,
 )
-from sklearn_ternary.cluster._rows import DenseRows, SparseRows
+from sklearn_ternary.cluster._sparse_rows import SparseRows
 
 _DTYPES = [np.float64, np.float32]
 
@@ -165,6 +166,11 @@ def read(
             zero = _zero_rows(X, config)
     rows.directions = directions
     return Data(given, rows, exponent, zero if directions and zero.any() else None)
+
+
+def make_rows(X, config):
+    """The `DenseRows` or `SparseRows` of validated data."""
+    return SparseRows(X, config) if sparse.issparse(X) else DenseRows(X, config)
 
 
 def check_measured(estimator, rows):

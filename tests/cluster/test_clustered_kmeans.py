@@ -296,14 +296,14 @@ def test_approximate_labels_keep_no_limits():
 
 
 def test_codes_of_many_rows_are_found_when_wanted(dtype, algorithm, monkeypatch):
-    from sklearn_ternary.cluster import _fitting, _rows
+    from sklearn_ternary.cluster import _dense_rows, _fitting, _measured_rows
 
     X, _ = blobs(1500, 9, 30, dtype, std=4.0)
     monkeypatch.setattr(_fitting, "codes_are_fast", lambda config: True)
     monkeypatch.setattr(_fitting, "_CODES_FROM", (1, 1))
-    monkeypatch.setattr(_rows, "_GROUPS_FROM", 1)
+    monkeypatch.setattr(_measured_rows, "_GROUPS_FROM", 1)
     kept = bits(fitted(X, algorithm=algorithm))
-    monkeypatch.setattr(_rows, "CODES_BYTES", 0)
+    monkeypatch.setattr(_dense_rows, "CODES_BYTES", 0)
     assert bits(fitted(X, algorithm=algorithm)) == kept
     assert bits(fitted(X, algorithm=algorithm, precision="float")) == kept
 

@@ -12,8 +12,8 @@ from sklearn_ternary import _reference, config_context
 from sklearn_ternary._dispatch.clustering import iterates
 from sklearn_ternary._reference.lloyd import Frame, group_size, n_slices
 from sklearn_ternary._reference.lloyd_codes import Codes, rotated
+from sklearn_ternary.cluster._dense_rows import moves, no_bounds
 from sklearn_ternary.cluster._frame import make_frame
-from sklearn_ternary.cluster._rows import moves, no_bounds
 
 cpu = pytest.importorskip("sklearn_ternary._cpu", reason="the kernels are not built")
 
