@@ -5,9 +5,11 @@ from functools import lru_cache
 import numpy as np
 
 from sklearn_ternary._cpu import aligned_memory
-from sklearn_ternary._kernels import _steps
+from sklearn_ternary._kernels import _control, _steps
 from sklearn_ternary._kernels._cpu_features import ISA_LEVELS
 from sklearn_ternary._reference.steps import N_SUMS, PIECE
+
+Control = _control.Control
 
 # Values from which on threads are worth their start.
 _THREADED = 2**18

@@ -46,4 +46,5 @@ def choose_steps(size, dtype, *, config=None):
     module = importlib.import_module(f"{_MODULES['cpu']}.steps")
     options = {"n_threads": choice.n_threads, "isa": choice.isa}
     chosen = {name: partial(getattr(module, name), **options) for name in _COMPILED}
-    return SimpleNamespace(**chosen, read=steps.read, zeros=module.zeros)
+    others = {"Control": module.Control, "read": steps.read, "zeros": module.zeros}
+    return SimpleNamespace(**chosen, **others)

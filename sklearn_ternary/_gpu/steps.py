@@ -21,6 +21,8 @@ class Steps:
         None for the current one.
     """
 
+    Control = None  # what follows from the sums is computed on the host
+
     def __init__(self, device=None):
         self._cupy = require(device)
         self._device = self._cupy.cuda.Device(device)

@@ -31,6 +31,9 @@ N_SUMS = 5
 # hundred times as long.
 DUST = {"f": (1e-15, 1e-36), "d": (1e-120, 1e-280)}
 
+# Their definition are the classes of `neural_network._steps`.
+Control = None
+
 
 def adamw_direction(
     gradient,

@@ -27,14 +27,17 @@ class AuxiliaryNetwork:
     parameters : ndarray
     coefs, intercepts : list of ndarray
         Views of it.
+    table : ndarray of shape (3, n_parameters)
+        Parameters, and the two moments of their gradient.
+    count : ndarray of shape (1,)
+        Steps of Adam taken.
     """
 
     def __init__(self, sizes, learning_rate, random_state):
         self.learning_rate = learning_rate
         self.shapes = [*pairwise(sizes), *((n,) for n in sizes[1:])]
-        # Parameters, and the two moments of their gradient.
-        self._table = np.zeros((3, sum(math.prod(shape) for shape in self.shapes)))
-        self.n_steps = 0
+        self.table = np.zeros((3, sum(math.prod(shape) for shape in self.shapes)))
+        self.count = np.zeros(1)
         self._bind()
         for W in self.coefs[:-1]:
             W[...] = random_state.standard_normal(W.shape) / np.sqrt(len(W))
@@ -42,15 +45,15 @@ class AuxiliaryNetwork:
     def _bind(self):
         """Make arrays of the layers that are views of those of all."""
         n = len(self.shapes) // 2
-        self.parameters, self._gradient = self._table[0], np.zeros(len(self._table[0]))
-        self._new = np.zeros_like(self._table[1:])
+        self.parameters, self._gradient = self.table[0], np.zeros(len(self.table[0]))
+        self._new = np.zeros_like(self.table[1:])
         views = _views(self.parameters, self.shapes)
         self.coefs, self.intercepts = views[:n], views[n:]
         views = _views(self._gradient, self.shapes)
         self._slopes = list(zip(views[:n], views[n:], strict=True))
 
     def __getstate__(self):
-        names = "learning_rate", "shapes", "_table", "n_steps"
+        names = "learning_rate", "shapes", "table", "count"
         return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state):
@@ -83,11 +86,11 @@ class AuxiliaryNetwork:
             np.sum(gradient, axis=0, out=db)
             if i > 0:
                 gradient = (gradient @ self.coefs[i].T) * (1 - values[i] ** 2)
-        self.n_steps += 1
+        self.count += 1
         rate = self.learning_rate / (1 - _BETA_1**self.n_steps)
         correction = 1 - _BETA_2**self.n_steps
         # Both moments and their new terms at once: the arrays are short, calls are not.
-        p, moments, new = self._table[0], self._table[1:], self._new
+        p, moments, new = self.table[0], self.table[1:], self._new
         np.multiply(self._gradient, 1 - _BETA_1, out=new[0])
         np.multiply(self._gradient, self._gradient, out=new[1])
         new[1] *= 1 - _BETA_2
@@ -99,6 +102,11 @@ class AuxiliaryNetwork:
         new[0] *= rate
         p -= new[0]
 
+    @property
+    def n_steps(self):
+        """Steps of Adam taken."""
+        return int(self.count[0])
+
     def clear_head(self):
         """Let the outputs be 0 for any input."""
         for array in (self.coefs[-1], self.intercepts[-1]):
@@ -106,12 +114,12 @@ class AuxiliaryNetwork:
 
     @property
     def state(self):
-        return {"weights": self._table.ravel(), "n_updates": self.n_steps}
+        return {"weights": self.table.ravel(), "n_updates": self.n_steps}
 
     @state.setter
     def state(self, state):
-        self._table[...] = np.reshape(state["weights"], self._table.shape)
-        self.n_steps = int(state["n_updates"])
+        self.table[...] = np.reshape(state["weights"], self.table.shape)
+        self.count[0] = state["n_updates"]
 
 
 def _views(flat, shapes):

@@ -2,6 +2,8 @@
 
 import math
 
+from sklearn_ternary.neural_network._steps.numbers import Number, Numbers
+
 # Names of the features, in their order.
 FEATURES = (
     "progress",
@@ -15,7 +17,7 @@ _LIMIT = 3.0
 _TINY = 1e-12
 
 
-class TrainingSignals:
+class TrainingSignals(Numbers):
     """Running averages, and the features made of them.
 
     Every feature is clipped to [-3, 3], and 0 where it is not a number:
@@ -28,12 +30,33 @@ class TrainingSignals:
     5. update ratio: ``log10(||d|| / ||p||) / 3 + 1`` of the last step, so that 1e-3
        is 0;
     6. budget used: ``2 t / T - 1``; 0 where T is unknown.
+
+    Attributes
+    ----------
+    step_norm : float
+        Length of the last step, of which it must be told.
+    n_descents : int
+        Steps at which the fast average of the loss was below what it had been.
     """
 
+    NUMBERS = (
+        "fast_loss",
+        "slow_loss",
+        "gradient_norm",
+        "trust",
+        "step_norm",
+        "n_descents",
+    )
+    fast_loss = Number()
+    slow_loss = Number()
+    gradient_norm = Number()
+    trust = Number()
+    step_norm = Number()
+    n_descents = Number(int)
+
     def __init__(self):
+        super().__init__()
         self.fast_loss = self.slow_loss = self.gradient_norm = math.nan
-        self.trust = 0.0
-        self.step_norm = 0.0
 
     def observe(self, loss, gradient_norm, alignment, parameter_norm, step, n_steps):
         """Features at a step, before it is taken.
@@ -48,10 +71,11 @@ class TrainingSignals:
         -------
         features : list of 6 float
         """
-        log, isnan = math.log, math.isnan
-        self.fast_loss = fast = _average(self.fast_loss, loss, 0.9)
+        log, before = math.log, self.fast_loss
+        self.fast_loss = fast = _average(before, loss, 0.9)
         self.slow_loss = slow = _average(self.slow_loss, loss, 0.98)
         self.gradient_norm = usual = _average(self.gradient_norm, gradient_norm, 0.95)
+        self.n_descents += fast < before
         ratio = self.step_norm / parameter_norm if parameter_norm > 0 else 0.0
         features = [
             log(max(fast, _TINY) / max(slow, _TINY)),
@@ -61,23 +85,12 @@ class TrainingSignals:
             math.log10(ratio) / 3 + 1 if ratio > 0 else 0.0,
             2 * step / n_steps - 1 if n_steps else 0.0,
         ]
-        if max(features) > _LIMIT or min(features) < -_LIMIT or isnan(sum(features)):
-            features = [_clipped(value) for value in features]
-        return features
+        return [_clipped(value) for value in features]
 
     def observe_ratio(self, rho):
         """Take in the result of a ratio test."""
         rho = min(2.0, max(-1.0, rho))
         self.trust = 0.9 * self.trust + 0.1 * (rho - 0.5)
-
-    @property
-    def state(self):
-        return dict(vars(self))
-
-    @state.setter
-    def state(self, state):
-        for name in vars(self):
-            setattr(self, name, float(state[name]))
 
 
 def _average(old, new, keep):

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from sklearn_ternary.neural_network._steps.auxiliary_network import AuxiliaryNetwork
+from sklearn_ternary.neural_network._steps.numbers import Number, Numbers
 from sklearn_ternary.neural_network._steps.signals import FEATURES
 
 # The rule of the increments: see `StepController`.
@@ -20,7 +21,7 @@ _ALIGNMENT = FEATURES.index("alignment")
 _ROLLBACK = math.log(4)
 
 
-class StepController:
+class StepController(Numbers):
     """Follows the schedule: both multipliers stay 1.
 
     The learning rate of a step is ``learning_rate_init * b * exp(U1)``, its radius
@@ -35,13 +36,33 @@ class StepController:
     n_hits, n_judged : int
         How often the last increment had the sign of the alignment that was then
         seen, of all increments other than 0.
+    moves : bool
+        Whether it does more than to follow.
     """
 
+    NUMBERS = (
+        "log_rate",
+        "log_radius",
+        "log_guard",
+        "last_increment",
+        "n_hits",
+        "n_judged",
+        "log_rate_limit",
+    )
+    log_rate = Number()
+    log_radius = Number()
+    log_guard = Number()
+    last_increment = Number()
+    n_hits = Number(int)
+    n_judged = Number(int)
+    log_rate_limit = Number()
+    moves = learns = False
+    gain = 0.0
+    learner = None  # arrays of a network
+
     def __init__(self):
-        self.log_rate = self.log_radius = self.log_guard = 0.0
+        super().__init__()
         self.log_rate_limit = math.log(MAX_FACTOR)
-        self.last_increment = 0.0
-        self.n_hits = self.n_judged = 0
 
     def update(self, features, is_active):
         """Move the multipliers, before a step is taken.
@@ -68,25 +89,6 @@ class StepController:
         """What the radius is multiplied by."""
         return math.exp(self.log_radius)
 
-    @property
-    def state(self):
-        return {
-            name: getattr(self, name)
-            for name in (
-                "log_rate",
-                "log_radius",
-                "log_guard",
-                "last_increment",
-                "n_hits",
-                "n_judged",
-            )
-        }
-
-    @state.setter
-    def state(self, state):
-        for name, value in StepController().state.items():
-            setattr(self, name, type(value)(state[name]))
-
 
 class HypergradientController(StepController):
     """The scalar hypergradient rule on the logarithm of the learning rate [1]_.
@@ -111,6 +113,8 @@ class HypergradientController(StepController):
     .. [1] A. Baydin et al., "Online learning rate adaptation with hypergradient
        descent", ICLR 2018, https://arxiv.org/abs/1703.04782
     """
+
+    moves = True
 
     def __init__(self, gain=GAIN):
         super().__init__()
@@ -157,36 +161,35 @@ class AuxiliaryController(HypergradientController):
         self.learns = learns
         sizes = (len(FEATURES), HIDDEN_UNITS, 2)
         self.network = AuxiliaryNetwork(sizes, NETWORK_LEARNING_RATE, random_state)
-        self.last_features = self.last_values = None
+        # Whether there was a step, what the network saw at it, hidden, and said.
+        self.last = np.zeros(1 + sum(sizes))
+        self.learner = self.network.table, self.network.count, self.last
 
     def _outputs(self, features, is_active):
-        if self.learns and self.last_features is not None:
-            values = self.last_values or self.network.layers(self.last_features)
+        ends = np.cumsum([1, len(FEATURES), HIDDEN_UNITS])
+        known, *values = np.split(self.last, ends)
+        values = [v[None] for v in values]
+        if self.learns and known[0]:
             gradient = meta_gradient(values[-1], features[_ALIGNMENT], is_active)
             self.network.step(values, gradient)
-        self.last_features = np.array([features])
-        self.last_values = self.network.layers(self.last_features)
-        return self.last_values[-1][0].tolist()
+        new = self.network.layers(np.array([features]))
+        self.last[:] = np.concatenate([[1.0], *(v[0] for v in new)])
+        return new[-1][0].tolist()
 
     def roll_back(self):
         super().roll_back()
         self.network.clear_head()
-        self.last_values = None
+        self.last[1 + len(FEATURES) + HIDDEN_UNITS :] = 0
 
     @property
     def state(self):
-        last = np.zeros((0, len(FEATURES)))
-        if self.last_features is not None:
-            last = self.last_features
-        return super().state | self.network.state | {"last_features": last}
+        return super().state | self.network.state | {"last": self.last}
 
     @state.setter
     def state(self, state):
-        StepController.state.fset(self, state)
+        Numbers.state.fset(self, state)
         self.network.state = state
-        last = np.array(state["last_features"], dtype=np.float64)
-        self.last_features = last.reshape(1, -1) if last.size else None
-        self.last_values = None
+        self.last[:] = state["last"]
 
 
 def meta_gradient(outputs, reward, is_active):

@@ -2,6 +2,8 @@
 
 import math
 
+from sklearn_ternary.neural_network._steps.numbers import Number, Numbers, total
+
 # No layer counts as shorter than this for its radius, or zeros would stay zeros.
 _LEAST_NORM = 1e-3
 # What the ratio test may do to the radius.
@@ -12,7 +14,7 @@ _MOST_REJECTIONS = 3
 _ROUNDING = 1 - 2.0**-22
 
 
-class TrustRegion:
+class TrustRegion(Numbers):
     """Bounds the length of a step, weight decay included.
 
     With the direction s of the optimizer and the learning rate η the step is ``d =
@@ -38,6 +40,8 @@ class TrustRegion:
         What the ratio test has made of the radius.
     n_rejected : int
         Rejections in a row.
+    is_active : bool
+        Whether the radius shortened the last step.
 
     References
     ----------
@@ -46,13 +50,19 @@ class TrustRegion:
     .. [2] A. Conn, N. Gould and P. Toint, "Trust-region methods", 2000.
     """
 
+    NUMBERS = "scale", "first_norm", "is_active", "n_rejected"
+    scale = Number()
+    first_norm = Number()
+    is_active = Number(bool)
+    n_rejected = Number(int)
+
     def __init__(self, kind, radius, segments, first_norm):
+        super().__init__()
         self.kind = kind
         self.radius = radius
         self.segments = segments
         self.first_norm = first_norm
         self.scale = 1.0
-        self.n_rejected = 0
 
     def bound(self, learning_rate, multiplier, sums):
         """Learning rate of each segment for a step within the radius.
@@ -80,7 +90,7 @@ class TrustRegion:
         lengths = sums[2]
         if self.kind == "layer":
             return self._bound_layers(learning_rate, multiplier * self.scale, sums)
-        norm, radius, is_active = math.sqrt(math.fsum(lengths)), math.inf, False
+        norm, radius, is_active = math.sqrt(total(lengths)), math.inf, False
         if self.kind == "global":
             radius = self.radius * self.first_norm * multiplier * self.scale
             learning_rate, is_active = _shortened(learning_rate, norm, radius)
@@ -91,14 +101,15 @@ class TrustRegion:
         factors = [0.0] * len(sums[2])
         squares = squared_radius = n_active = 0
         for layer in self.segments.layers:
-            size = math.sqrt(math.fsum([sums[4][i] for i in layer]))
-            norm = math.sqrt(math.fsum([sums[2][i] for i in layer]))
+            size = math.sqrt(total(sums[4][i] for i in layer))
+            norm = math.sqrt(total(sums[2][i] for i in layer))
             radius = self.radius * max(size, _LEAST_NORM) * multiplier
             factor, is_active = _shortened(learning_rate, norm, radius)
             for i in layer:
                 factors[i] = factor
-            squares += (factor * norm) ** 2
-            squared_radius += radius**2
+            length = factor * norm
+            squares += length * length
+            squared_radius += radius * radius
             n_active += is_active
         is_active = n_active > len(self.segments.layers) / 2
         return factors, math.sqrt(squares), math.sqrt(squared_radius), is_active
@@ -129,20 +140,6 @@ class TrustRegion:
             self.scale *= 2.0
         self.scale = min(_LARGEST_SCALE, max(_LEAST_SCALE, self.scale))
         return accepted
-
-    @property
-    def state(self):
-        return {
-            "scale": self.scale,
-            "n_rejected": self.n_rejected,
-            "first_norm": self.first_norm,
-        }
-
-    @state.setter
-    def state(self, state):
-        self.scale = float(state["scale"])
-        self.n_rejected = int(state["n_rejected"])
-        self.first_norm = float(state["first_norm"])
 
 
 def _shortened(learning_rate, norm, radius):

@@ -5,6 +5,8 @@ import warnings
 
 import numpy as np
 
+from sklearn_ternary.neural_network._steps.numbers import Number, Numbers
+
 # Steps between two copies of the state, and over which losses are compared.
 _PATIENCE = 100
 # A loss above this share of that of a network that knows nothing may be a divergence.
@@ -12,7 +14,7 @@ _SHARE_OF_NAIVE = 0.5
 _MOST_ROLLBACKS = 20
 
 
-class Guard:
+class Guard(Numbers):
     """Keeps a copy of the state, and goes back to it where training fails.
 
     It fails where the loss or the gradient is not finite, or where the running
@@ -26,7 +28,13 @@ class Guard:
     n_rollbacks : int
     """
 
+    NUMBERS = "average", "compared", "naive"
+    average = Number()
+    compared = Number()
+    naive = Number()
+
     def __init__(self):
+        super().__init__()
         self.average = self.compared = self.naive = math.nan
         self.since = 0
         self.n_rollbacks = 0
@@ -93,17 +101,16 @@ class Guard:
 
     @property
     def state(self):
-        own = {
-            name: getattr(self, name)
-            for name in ("average", "compared", "naive", "since", "n_rollbacks")
-        }
+        counts = {"since": self.since, "n_rollbacks": self.n_rollbacks}
         saved = self.saved or {}
-        return own | {f"saved.{name}": value for name, value in saved.items()}
+        saved = {f"saved.{name}": value for name, value in saved.items()}
+        return super().state | counts | saved
 
     @state.setter
     def state(self, state):
-        for name in ("average", "compared", "naive", "since", "n_rollbacks"):
-            setattr(self, name, type(getattr(self, name))(state[name]))
+        Numbers.state.fset(self, state)
+        self.since = int(state["since"])
+        self.n_rollbacks = int(state["n_rollbacks"])
         saved = {
             name.removeprefix("saved."): value
             for name, value in state.items()

@@ -1,17 +1,17 @@
 """The training loop: what happens at a step, and the state between two."""
 
 import math
-from operator import mul
 
 import numpy as np
 
 from sklearn_ternary._dispatch.steps import choose_steps
 from sklearn_ternary._gpu.arrays import assign, to_host
 from sklearn_ternary.neural_network._steps.flips import EVERY, FlipTracker
+from sklearn_ternary.neural_network._steps.numbers import total
 from sklearn_ternary.neural_network._steps.optimizers import make_optimizer
-from sklearn_ternary.neural_network._steps.schedules import base_schedule
 from sklearn_ternary.neural_network._steps.segments import Segments
 from sklearn_ternary.neural_network._steps.signals import TrainingSignals
+from sklearn_ternary.neural_network._steps.step_control import StepControl
 from sklearn_ternary.neural_network._steps.step_controller import make_controller
 from sklearn_ternary.neural_network._steps.trust_region import (
     TrustRegion,
@@ -69,12 +69,9 @@ class Run:
     ):
         self.network = network
         self.options = options
-        self.learning_rate = learning_rate
         self.n_steps = n_steps
         self.random_state = random_state
         self.segments = Segments(network.layout)
-        self.warmup_steps = options["warmup_fraction"] * n_steps
-        self.schedule = options["learning_rate"] if n_steps else "constant"
         dtype = network.dtype
         self.operations = choose_steps(len(network.parameters), dtype, config=config)
         seed = int(random_state.randint(2**31))
@@ -93,18 +90,27 @@ class Run:
         )
         limit = math.log(max(1.0, rate_limit / learning_rate))
         self.controller.log_rate_limit = min(self.controller.log_rate_limit, limit)
-        self.controller_steps = self._controller_steps(options["controller_until"])
         self.signals = TrainingSignals()
         self.guard = Guard()
+        self.control = StepControl(
+            self.guard,
+            self.signals,
+            self.controller,
+            self.trust,
+            learning_rate=learning_rate,
+            schedule=options["learning_rate"] if n_steps else "constant",
+            n_steps=n_steps,
+            warmup_steps=options["warmup_fraction"] * n_steps,
+            controller_steps=self._controller_steps(options["controller_until"]),
+            compiled=self.operations.Control,
+        )
         self.flips = FlipTracker(network, options["freeze_threshold"])
         self.history = History()
-        self.n_steps_done = self.n_descents = 0
+        self.n_steps_done = 0
         self.n_tested = self.n_accepted = 0
         self.epoch = self.position = 0
         self.loss_sum = self.weight_sum = 0.0
         self.order = np.zeros(0, dtype=np.int64)
-        self.factors = [0.0] * len(self.segments)
-        self.is_active = False
 
     def begin_epoch(self, n_samples):
         """Draw the order of the samples, if an epoch is not running already."""
@@ -171,52 +177,31 @@ class Run:
         sums = optimizer.find_direction(network.gradient, parameters, decay, scale)
         loss, sums = self.operations.read(loss, sums)
         loss = share * float(loss)
-        # A handful of numbers: arrays would take longer than the arithmetic.
-        sums = sums.T.tolist()
-        gradient_norm = math.sqrt(math.fsum(sums[0]))
-        if math.isnan(self.guard.naive):
-            self.guard.begin(loss, share * self._loss_of_zeros(targets, weight))
-        if self.guard.watch(loss, gradient_norm):
-            self._roll_back(loss)
-            return loss
-        if self.guard.is_due:
-            self.guard.keep(self._good_state())
-        self.guard.since += 1
+        guard = self.guard
+        if guard.saved is None:
+            guard.begin(loss, share * self._loss_of_zeros(targets, weight))
         if self.flips.n_frozen:
             self._hold_frozen(sums)
-
-        signals = self.signals
-        alignment = self._alignment(sums, gradient_norm)
-        before = signals.fast_loss
-        norm = math.sqrt(math.fsum(sums[4]))
-        features = signals.observe(
-            loss, gradient_norm, alignment, norm, t, self.n_steps
-        )
-        self.n_descents += signals.fast_loss < before
-        if t < self.controller_steps:
-            self.controller.update(features, self.is_active)
-
-        base = base_schedule(self.schedule, t, self.n_steps, self.warmup_steps)
-        rate = self.learning_rate * base * self.controller.rate_multiplier
-        self.factors, step_norm, radius, self.is_active = self.trust.bound(
-            rate, base * self.controller.radius_multiplier, sums
-        )
+        if not self.control.step(loss, sums, t):
+            self._roll_back(loss)
+            return loss
+        if guard.is_due:
+            guard.keep(self._good_state())
+        guard.since += 1
+        report = self.control.report.tolist()
         every = options["ratio_test_every"]
         accepted = math.nan
         if every is not None and t % every == every - 1:
-            accepted = self._tested_step(
-                X, targets, weight, share, loss, sums, rate, step_norm, radius
-            )
+            accepted = self._tested_step(X, targets, weight, share, sums, report)
         else:
-            self._move(self.factors)
+            self._move(self.control.factors)
         if accepted != 0:
-            signals.step_norm = step_norm
+            self.signals.step_norm = report[3]
         self.n_steps_done += 1
         if self.n_steps_done % EVERY == 0:
             late = t >= options["freeze_from"] * self.n_steps
             self.flips.look(late and self.n_steps > 0)
-        row = loss, rate, radius, step_norm, alignment, accepted, self.flips.rate
-        self.history.add(row, X.shape[0])
+        self.history.add((*report, accepted, self.flips.rate), X.shape[0])
         return loss
 
     def _controller_steps(self, until):
@@ -243,39 +228,30 @@ class Run:
         until = self.options["weight_decay_until"]
         return self.n_steps == 0 or t < until * self.n_steps
 
-    def _alignment(self, sums, gradient_norm):
-        """Cosine of the gradient and minus the last step; 0 without one."""
-        length = gradient_norm * self.signals.step_norm
-        if not length > 0:
-            return 0.0
-        cosine = -_dot(self.factors, sums[1]) / length
-        return -1.0 if cosine < -1.0 else min(cosine, 1.0)
-
     def _move(self, factors):
         parameters = self.network.parameters
         self.operations.apply_step(
             parameters,
             self.optimizer.direction,
             self.segments.bounds,
-            np.array(factors, dtype=parameters.dtype),
+            factors.astype(parameters.dtype),
         )
 
-    def _tested_step(
-        self, X, targets, weight, share, loss, sums, rate, step_norm, radius
-    ):
+    def _tested_step(self, X, targets, weight, share, sums, report):
         """Take a step, and take it back if the ratio test rejects it."""
         network = self.network
+        loss, rate, radius, step_norm, _ = report
         if network.is_random:
             # Both losses without dropout: two masks could not be compared.
             loss = share * network.loss(X, targets, weight)
         old = network.parameters.copy()
-        self._move(self.factors)
+        self._move(self.control.factors)
         new_loss = share * network.loss(X, targets, weight)
         d = network.parameters - old
-        slope = _dot(self.factors, sums[3])
+        slope = total(self.control.factors * sums[:, 3])
         curvature = self.optimizer.curvature(d)
         rho = reduction_ratio(loss, new_loss, slope, curvature, rate)
-        accepted = self.trust.judge(rho, step_norm, radius, self.is_active)
+        accepted = self.trust.judge(rho, step_norm, radius, self.trust.is_active)
         self.signals.observe_ratio(rho)
         self.n_tested += 1
         self.n_accepted += accepted
@@ -288,7 +264,7 @@ class Run:
         direction = self.optimizer.direction
         direction[self.flips.frozen] = 0
         squares = self.operations.square_sums(direction, self.segments.bounds)
-        sums[2] = squares.tolist()
+        sums[:, 2] = to_host(squares)
 
     def _loss_of_zeros(self, targets, weight):
         """What a batch would lose with outputs of zero."""
@@ -331,14 +307,12 @@ class Run:
     )
     _NUMBERS = (
         "n_steps_done",
-        "n_descents",
         "n_tested",
         "n_accepted",
         "epoch",
         "position",
         "loss_sum",
         "weight_sum",
-        "is_active",
     )
 
     def _round_weights(self):
@@ -353,7 +327,7 @@ class Run:
         state |= {
             "parameters": self.network.parameters,
             "order": self.order,
-            "factors": np.array(self.factors),
+            "factors": self.control.factors,
         }
         for part in self._PARTS:
             values = getattr(self, part).state
@@ -375,7 +349,7 @@ class Run:
         self._round_weights()
         self.network.flips()
         self.order = np.array(state["order"], dtype=np.int64)
-        self.factors = np.array(state["factors"], dtype=np.float64).tolist()
+        self.control.factors[:] = state["factors"]
         for part in self._PARTS:
             getattr(self, part).state = _below(f"{part}.", state)
         words = np.array(state["random.words"], dtype=np.uint32)
@@ -398,7 +372,3 @@ def _below(prefix, state):
         for name, value in state.items()
         if name.startswith(prefix)
     }
-
-
-def _dot(a, b):
-    return math.fsum(map(mul, a, b))
