@@ -151,6 +151,18 @@ def _part_sums(x, bounds, squares, n_threads, isa):
     return sums
 
 
+def ternary_gradient(gradient, residual, row_bounds, gradient_scale, *, n_threads, isa):
+    """Round a gradient to three levels, row by row, and keep what that leaves out."""
+    _steps.ternary_gradient(
+        gradient,
+        residual,
+        row_bounds,
+        gradient_scale,
+        ISA_LEVELS[isa],
+        _threads(gradient, n_threads),
+    )
+
+
 def zeros(n, dtype):
     """An array for the other functions."""
     return aligned_memory.zeros((n,), dtype)

@@ -17,6 +17,7 @@ _COMPILED = (
     "sgd_direction",
     "shared_direction",
     "square_sums",
+    "ternary_gradient",
 )
 
 

@@ -172,3 +172,42 @@ extern "C" __global__ void __launch_bounds__(256, 1)
         if ((threadIdx.x & 31) == 0) out[r] = sum;
     }
 }
+
+// Gradients of three levels: half a warp for each row, whose magnitudes it adds in lanes.
+extern "C" __global__ void __launch_bounds__(256, 1)
+    ternary_gradient(float *gradient, float *residual, const int64_t *bounds,
+                     int64_t n_rows, float scale) {
+    // Both halves of a warp go through the loop alike, as the sums need all lanes.
+    for (int64_t pair = warp_index(); 2 * pair < n_rows; pair += n_warps()) {
+        const int64_t row = 2 * pair + (threadIdx.x & 31) / LANES;
+        const int64_t first = bounds[min(row, n_rows)];
+        const int64_t end = bounds[min(row + 1, n_rows)];
+        const int64_t start = first + threadIdx.x % LANES;
+        double total = 0;
+        for (int64_t i = start; i < end; i += LANES) {
+            residual[i] += gradient[i] * scale;
+            total += (double)fabsf(residual[i]);
+        }
+        for (int d = LANES / 2; d; d >>= 1) total += __shfl_xor_sync(WARP, total, d);
+        const float limit = 0.7f * (float)(total / (double)(end - first));
+        double large = 0;
+        int64_t count = 0;
+        for (int64_t i = start; i < end; i += LANES)
+            if (!(fabsf(residual[i]) < limit)) {
+                large += (double)fabsf(residual[i]);
+                count++;
+            }
+        for (int d = LANES / 2; d; d >>= 1) {
+            large += __shfl_xor_sync(WARP, large, d);
+            count += __shfl_xor_sync(WARP, count, d);
+        }
+        const float level = (float)(large / (double)count);
+        for (int64_t i = start; i < end; i += LANES) {
+            const float r = residual[i];
+            const float signed_level = r < 0 ? -level : level;
+            const float rounded = fabsf(r) < limit ? 0.0f : signed_level;
+            gradient[i] = rounded;
+            residual[i] = r - rounded;
+        }
+    }
+}

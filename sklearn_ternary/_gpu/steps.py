@@ -121,6 +121,15 @@ class Steps:
         """Sum of the magnitudes of each part. Waits."""
         return self._part_sums(x, bounds, False)
 
+    def ternary_gradient(self, gradient, residual, row_bounds, gradient_scale):
+        """Round a gradient to three levels, and keep what that leaves out."""
+        with self._device:
+            n = len(row_bounds) - 1
+            args = gradient, residual, self._on_device(row_bounds), np.int64(n)
+            args = *args, np.float32(gradient_scale)
+            grid = n_blocks(self._cupy, n, 16)
+            launch(self._cupy, "steps", "ternary_gradient", grid, args)
+
     def _part_sums(self, x, bounds, squares):
         with self._device:
             n = len(bounds) - 1

@@ -30,6 +30,7 @@ cdef extern from "steps.h" nogil:
         ) noexcept nogil
         double (*squares)(const float *, Py_ssize_t) noexcept nogil
         double (*magnitudes)(const float *, Py_ssize_t) noexcept nogil
+        void (*ternary)(float *, float *, Py_ssize_t, float) noexcept nogil
         void (*apply)(float *, const float *, Py_ssize_t, float) noexcept nogil
 
     ctypedef struct stern_steps_f64:
@@ -47,6 +48,7 @@ cdef extern from "steps.h" nogil:
         ) noexcept nogil
         double (*squares)(const double *, Py_ssize_t) noexcept nogil
         double (*magnitudes)(const double *, Py_ssize_t) noexcept nogil
+        void (*ternary)(double *, double *, Py_ssize_t, double) noexcept nogil
         void (*apply)(double *, const double *, Py_ssize_t, double) noexcept nogil
 
     const stern_steps_f32 *stern_steps_f32_for(int isa) noexcept
@@ -171,6 +173,26 @@ def part_sums(
             sums[i] = stern_steps_f64_for(isa).squares(&x[a], n)
         else:
             sums[i] = stern_steps_f64_for(isa).magnitudes(&x[a], n)
+
+
+def ternary_gradient(
+    floating[::1] gradient,         # IN, OUT
+    floating[::1] residual,         # IN, OUT
+    const int64_t[::1] row_bounds,  # IN
+    floating scale,
+    int isa,
+    int n_threads,
+):
+    cdef Py_ssize_t i, a, n
+    for i in prange(
+        row_bounds.shape[0] - 1, nogil=True, schedule="static", num_threads=n_threads
+    ):
+        a = row_bounds[i]
+        n = row_bounds[i + 1] - a
+        if floating is float:
+            stern_steps_f32_for(isa).ternary(&gradient[a], &residual[a], n, scale)
+        else:
+            stern_steps_f64_for(isa).ternary(&gradient[a], &residual[a], n, scale)
 
 
 def apply_step(

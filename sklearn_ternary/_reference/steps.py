@@ -26,6 +26,7 @@ LANES = 16
 BLOCK = 256
 PIECE = 16384
 N_SUMS = 5
+THRESHOLD = 0.7  # of ternary gradients, over their mean magnitude
 # Smaller gradients and first moments count as 0, and smaller second ones: moments that
 # fade away would soon be below the normal numbers, for which processors take a
 # hundred times as long.
@@ -172,6 +173,38 @@ def square_sums(x, bounds):
 def abs_sums(x, bounds):
     """Sum of the magnitudes of each part, float64, added up in `LANES`."""
     return _part_sums(np.abs(x, dtype=np.float64), bounds)
+
+
+def ternary_gradient(gradient, residual, row_bounds, gradient_scale):
+    """Round a gradient to three levels, row by row, and keep what that leaves out.
+
+    What is rounded is the scaled gradient and the `residual` of the step before, by
+    the rule of ternary weight networks: values whose magnitude is below `THRESHOLD`
+    times the mean become 0, the others the mean magnitude of the others.
+
+    Parameters
+    ----------
+    gradient : ndarray of shape (n,)
+        float32 or float64; replaced by the rounded one.
+    residual : ndarray of shape (n,)
+        Changed: what was to be rounded less what came out.
+    row_bounds : ndarray of shape (n_rows + 1,), int64
+        Where rows begin and end.
+    gradient_scale : float
+        The gradient counts times this.
+    """
+    T = gradient.dtype.type
+    residual += gradient * T(gradient_scale)
+    means = abs_sums(residual, row_bounds) / np.diff(row_bounds)
+    limits = T(THRESHOLD) * means.astype(gradient.dtype)
+    # NaN is not below a limit, and infinities are not below theirs.
+    is_large = ~(np.abs(residual) < _each(limits, row_bounds))
+    sums = abs_sums(np.where(is_large, residual, T(0)), row_bounds)
+    levels = sums / abs_sums(is_large.astype(gradient.dtype), row_bounds)
+    levels = _each(levels.astype(gradient.dtype), row_bounds)
+    gradient[...] = np.where(is_large, np.copysign(levels, residual), T(0))
+    with np.errstate(invalid="ignore"):
+        residual -= gradient
 
 
 def zeros(n, dtype):

@@ -66,6 +66,13 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
         scaled.
     optimizer : {"adamw", "sgd"}, default="adamw"
         Where directions come from.
+    quantize_gradients : {"ternary"} or None, default=None
+        Whether gradients are rounded to three levels before the optimizer gets them,
+        by the rule of ``"twn"`` with one scale for each unit: what a gradient would be
+        that is kept or sent in 1.6 bits a value.
+    error_feedback : bool, default=True
+        With `quantize_gradients`: whether what the rounding leaves out is added to
+        the gradient of the next step.
     learning_rate_init : "auto" or float, default="auto"
         ``"auto"`` is, for ternary weights, 0.005 with ``"adamw"`` and 0.05 with
         ``"sgd"``, and 0.4 times that for float ones: rounded weights want larger
@@ -163,6 +170,9 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of features seen during `fit`, if all are strings.
+    grad_residual_ : ndarray of shape (n_parameters,), float32, or None
+        What the rounding of gradients has left out; None without
+        `quantize_gradients` or without `error_feedback`, and after `pack`.
     n_iter_ : int
         Epochs.
     n_layers_ : int
@@ -188,7 +198,7 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
         ``final_learning_rate``; ``accept_rate``, ``descent_rate`` and
         ``meta_hit_rate``, each with its 95 % interval; ``flip_rate``, ``n_frozen``,
         ``n_rollbacks``, ``interrupted``, ``n_parameters``, ``n_ternary``,
-        ``optimizer_bytes``, ``float_bytes``, ``packed_bytes``.
+        ``optimizer_bytes``, ``gradient_bytes``, ``float_bytes``, ``packed_bytes``.
 
     See Also
     --------
@@ -242,6 +252,8 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
         "standardize": [StrOptions({"feature", "global"}), None],
         "optimizer": [StrOptions({"adamw", "sgd"})],
+        "quantize_gradients": [StrOptions({"ternary"}), None],
+        "error_feedback": ["boolean"],
         "learning_rate_init": [
             StrOptions({"auto"}),
             Interval(Real, 0, None, closed="neither"),
@@ -305,6 +317,8 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
         input_dropout=0.0,
         standardize="feature",
         optimizer="adamw",
+        quantize_gradients=None,
+        error_feedback=True,
         learning_rate_init="auto",
         learning_rate="cosine",
         warmup_fraction=0.05,
@@ -352,6 +366,8 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
         self.input_dropout = input_dropout
         self.standardize = standardize
         self.optimizer = optimizer
+        self.quantize_gradients = quantize_gradients
+        self.error_feedback = error_feedback
         self.learning_rate_init = learning_rate_init
         self.learning_rate = learning_rate
         self.warmup_fraction = warmup_fraction

@@ -101,7 +101,7 @@ def fill(model_class, parts):
         *(_vector(tensors, name, width) for name in ("mean", "scale"))
     )
     model._packed, model._targets, model._standardization = packed, targets, scaling
-    model.parameters_ = None
+    model.parameters_ = model.grad_residual_ = None
     model.coefs_, model.intercepts_ = packed.weights, packed.biases
     model.n_features_in_ = n_features
     model.n_iter_ = _count(info, "n_iter")

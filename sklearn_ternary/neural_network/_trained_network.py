@@ -153,7 +153,7 @@ class TrainedNetwork:
         packed = copy.copy(self)
         for name in ("_run", "_run_state", "_stopping"):
             packed.__dict__.pop(name, None)
-        packed.parameters_ = None
+        packed.parameters_ = packed.grad_residual_ = None
         return packed
 
     def save(self, path):
@@ -239,7 +239,8 @@ class TrainedNetwork:
             state["_run_state"] = run.state
         # A file that is read where there is no device.
         if "parameters_" in state:
-            state["parameters_"] = to_host(state["parameters_"])
+            for name in ("parameters_", "grad_residual_"):
+                state[name] = to_host(state[name])
             for name in ("coefs_", "intercepts_"):
                 state[name] = list(map(to_host, state[name]))
         return state

@@ -95,6 +95,7 @@ STEPS = [
     ("pieces[2 * piece + 1] - first", "pieces[2 * piece + 1] - first - 1"),
     ("if ((threadIdx.x & 31) == 0) out[r] = sum;", "out[r] = sum;"),
     ("of[1] + (k - of[0]) / of[2]", "of[1] + k / of[2]"),
+    ("bounds[min(row + 1, n_rows)]", "bounds[n_rows]"),
 ]
 NEAREST = [
     ("__syncthreads(); // the other half is written", ";"),
@@ -274,8 +275,9 @@ def exercise_steps():
         one = bounds, bounds, numbers[1], 0.9, 1.5, 0.5
         sums.append(steps.shared_direction(g, p, m, divisors, s, *one))
         steps.apply_step(p, s, bounds, numbers[1])
+        steps.ternary_gradient(g, v, bounds, 0.5)
         held = [*steps.read(*sums), steps.square_sums(g, bounds)]
-        held += [a.get() if on_device else a for a in (p, m, v, s)]
+        held += [a.get() if on_device else a for a in (g, p, m, v, s)]
         results.append(held)
     for expected, got in zip(*results, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-13)

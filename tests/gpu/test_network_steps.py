@@ -172,6 +172,7 @@ def test_optimizers_have_the_bits_of_the_definitions(any_cupy, arrays, order):
             ),
         ]
         operations.apply_step(p, s, BOUNDS, rates)
+        operations.ternary_gradient(g, m, rows_, 0.5)
         sums = operations.read(*sums)
         results.append(
             [*sums, *(a if operations is reference else a.get() for a in held)]

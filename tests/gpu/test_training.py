@@ -29,6 +29,7 @@ WAYS = {
         "linear_skip": True,
         "optimizer": "sgd",
     },
+    "gradients": {"quantize_gradients": "ternary", "trust_region": "layer"},
     "moments": {"second_moment": "row", "dropout": 0.2, "trust_region": "global"},
     "clusters": {
         "second_moment": "cluster",
@@ -146,6 +147,7 @@ def test_epochs_of_their_own_and_pickles_between(any_cupy):
 def test_checkpoints(cupy, tmp_path):
     """Interrupted and resumed, it ends with the same bits."""
     options = {"max_iter": 4, "freeze_threshold": 0.05, "freeze_from": 0.0}
+    options["quantize_gradients"] = "ternary"
     whole = trainer(**options)
     folder = {"checkpoint_dir": str(tmp_path), "checkpoint_every": 1}
     parts = trainer(**options, **folder)

@@ -195,6 +195,8 @@ CHANGES = [
     {"standardize": None},
     {"optimizer": "sgd"},
     {"optimizer": "sgd", "momentum": 0.5},
+    {"quantize_gradients": "ternary"},
+    {"quantize_gradients": "ternary", "error_feedback": False},
     {"learning_rate_init": 0.02},
     {"learning_rate": "wsd"},
     {"learning_rate": "constant"},
@@ -303,7 +305,14 @@ def test_weights_that_oscillate_are_frozen():
     assert frozen.history_["flip_rate"][-1] < free.history_["flip_rate"][-1]
 
 
-@pytest.mark.parametrize("options", [{}, {"second_moment": "cluster", "dropout": 0.2}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"second_moment": "cluster", "dropout": 0.2},
+        {"quantize_gradients": "ternary"},
+    ],
+)
 def test_bits_depend_on_neither_threads_nor_instruction_set(options):
     X, y = few_digits(300)
     models = []
@@ -315,9 +324,38 @@ def test_bits_depend_on_neither_threads_nor_instruction_set(options):
     assert models[0].score(X, y) == pytest.approx(models[2].score(X, y), abs=0.05)
 
 
-def test_partial_fit_and_warm_start():
+@pytest.mark.parametrize(
+    ("optimizer", "weights"), [("adamw", "absmean"), ("adamw", None), ("sgd", None)]
+)
+def test_ternary_gradients_with_error_feedback(optimizer, weights):
+    """With it the loss is that of float gradients, and without it is not."""
+    X, y = X_DIGITS, Y_DIGITS.copy()
+    rng = np.random.default_rng(0)
+    changed = rng.random(len(y)) < 0.2  # so that the loss has something to end at
+    y[changed] = rng.integers(0, 10, changed.sum())
+    options = {"optimizer": optimizer, "quantize_weights": weights, "max_iter": 20}
+    ways = {}, {"error_feedback": True}, {"error_feedback": False}
+    models = []
+    for way in ways:
+        given = {**way, "quantize_gradients": "ternary"} if way else {}
+        models.append(trainer(**options, **given).fit(X, y))
+    plain, fed_back, forgetful = models
+    assert fed_back.loss_ < 1.05 * plain.loss_
+    assert forgetful.loss_ > 1.03 * plain.loss_
+    assert plain.grad_residual_ is forgetful.grad_residual_ is None
+    assert fed_back.grad_residual_.shape == fed_back.parameters_.shape
+    assert fed_back.grad_residual_.any()
+    packed, whole = (m.training_summary_["gradient_bytes"] for m in (fed_back, plain))
+    assert whole == 4 * plain.parameters_.size
+    assert packed * 14 < whole
+    kept = (m.training_summary_["optimizer_bytes"] for m in (fed_back, plain))
+    assert next(kept) - next(kept) == fed_back.grad_residual_.nbytes
+
+
+@pytest.mark.parametrize("options", [{}, {"quantize_gradients": "ternary"}])
+def test_partial_fit_and_warm_start(options):
     X, y = few_digits()
-    model = trainer()
+    model = trainer(**options)
     for k in range(8):
         part = slice(50 * k, 50 * (k + 1))
         model.partial_fit(X[part], y[part], classes=np.arange(10))
@@ -327,6 +365,7 @@ def test_partial_fit_and_warm_start():
     for one in (model, copy):
         one.partial_fit(X, y)
     assert same(model, copy)
+    assert np.array_equal(model.grad_residual_, copy.grad_residual_)
     assert model.score(X, y) > first
     warm = trainer(warm_start=True, max_iter=1).fit(X, y)
     losses = [warm.loss_]
@@ -382,7 +421,8 @@ def test_bad_input():
     assert np.isfinite(huge.predict_proba(X * 1e300)).all()
 
 
-def test_a_loss_that_is_not_finite_goes_back(monkeypatch):
+@pytest.mark.parametrize("options", [{}, {"quantize_gradients": "ternary"}])
+def test_a_loss_that_is_not_finite_goes_back(options, monkeypatch):
     X, y = few_digits(200)
     original = Network.loss_and_gradient
     calls = []
@@ -391,15 +431,16 @@ def test_a_loss_that_is_not_finite_goes_back(monkeypatch):
         loss = original(self, *args)
         calls.append(loss)
         if len(calls) == 8:
-            self.parameters[...] = np.nan
+            self.parameters[...] = self.gradient[...] = np.nan
             return float("nan")
         return loss
 
     monkeypatch.setattr(Network, "loss_and_gradient", broken)
     with pytest.warns(RuntimeWarning, match="last good state"):
-        model = trainer(max_iter=10).fit(X, y)
+        model = trainer(max_iter=10, **options).fit(X, y)
     assert model.training_summary_["n_rollbacks"] == 1
     assert np.isfinite(model.parameters_).all()
+    assert not options or np.isfinite(model.grad_residual_).all()
     assert model.score(X, y) > 0.8
     rates = model.history_["learning_rate"]
     assert rates[8] < 0.5 * rates[6]
@@ -441,6 +482,7 @@ RESUMED = [
         "freeze_from": 0.3,
     },
     {"optimizer": "sgd", "random_state": None},
+    {"quantize_gradients": "ternary", "second_moment": "row"},
 ]
 
 
@@ -492,6 +534,7 @@ SAVED = [
     {"quantize_output": False, "linear_skip": True, "normalization": None},
     {"quantize_weights": None, "loss": "huber", "class_weight": None},
     {"loss": "squared_error", "standardize": None, "n_iter_no_change": np.inf},
+    {"quantize_gradients": "ternary"},
 ]
 
 
@@ -507,7 +550,7 @@ def test_files_pack_and_plain_arrays(options, tmp_path):
     save(model, path)
     for other in (load(path), ConstrainedTrainer.load(path), model.pack()):
         assert np.array_equal(other.predict(X), model.predict(X))
-        assert other.parameters_ is None
+        assert other.parameters_ is other.grad_residual_ is None
         assert other.summary() == model.summary()
         with pytest.raises(ValueError, match="packed"):
             other.partial_fit(X, y)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sklearn_ternary import ternarize
 from sklearn_ternary._cpu import steps as cpu
 from sklearn_ternary._kernels._cpu_features import supported_isas
 from sklearn_ternary._reference import steps as reference
@@ -27,7 +28,7 @@ def problem(dtype, sizes=SIZES):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("isa", supported_isas())
-@pytest.mark.parametrize("name", ["adamw", "sgd", "shared"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "shared", "ternary"])
 def test_kernels_have_the_bits_of_the_definition(name, isa, dtype):
     arrays, bounds, decay = problem(dtype)
     # Rows that end within a vector or a block, short ones, and one as long as all.
@@ -54,6 +55,8 @@ def test_kernels_have_the_bits_of_the_definition(name, isa, dtype):
             sums = module.sgd_direction(
                 g, p, work["first"], s, bounds, decay, 0.9, 0.7, **options
             )
+        elif name == "ternary":
+            sums = module.ternary_gradient(g, work["first"], rows, 0.7, **options)
         else:
             squares = module.square_sums(g, rows, **options)
             magnitudes = module.abs_sums(g, rows, **options)
@@ -70,6 +73,27 @@ def test_kernels_have_the_bits_of_the_definition(name, isa, dtype):
     for other in results[1:]:
         for one, two in zip(results[0], other, strict=True):
             assert np.array_equal(one, two)
+
+
+def test_ternary_gradients_and_what_they_leave_out(isa):
+    rng = np.random.default_rng(0)
+    gradient = rng.normal(size=(5, 37)).astype(np.float32)
+    gradient[1] = 0
+    gradient[2] = 3
+    gradient[3, 7], gradient[4, 7] = np.nan, np.inf
+    residual = rng.normal(size=gradient.shape).astype(np.float32)
+    residual[1:3] = 0
+    wanted = residual + np.float32(0.5) * gradient
+    for module, options in ((reference, {}), (cpu, {"n_threads": 1, "isa": isa})):
+        g, r = gradient.ravel().copy(), residual.ravel().copy()
+        module.ternary_gradient(g, r, np.arange(6) * 37, 0.5, **options)
+        g, r = g.reshape(gradient.shape), r.reshape(gradient.shape)
+        expected = ternarize(wanted[:3], scale="twn", axis=1)
+        np.testing.assert_allclose(g[:3], expected.toarray(), rtol=1e-6)
+        assert np.array_equal(r[:3], wanted[:3] - g[:3])  # nothing is lost
+        assert (g[2] == 1.5).all()
+        # What is not finite is seen by those who look at the sums.
+        assert not np.isfinite(g[3:]).all(axis=1).any()
 
 
 def test_sums_are_those_of_exact_arithmetic():

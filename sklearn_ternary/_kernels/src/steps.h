@@ -24,6 +24,8 @@
                        T *direction, ptrdiff_t n, const T *constants, double *sums);    \
         double (*squares)(const T *x, ptrdiff_t n);                                     \
         double (*magnitudes)(const T *x, ptrdiff_t n);                                  \
+        /* Rounds a row; what is left out stays in the residual. */                     \
+        void (*ternary)(T *gradient, T *residual, ptrdiff_t n, T scale);                \
         void (*apply)(T *parameters, const T *direction, ptrdiff_t n, T factor);        \
     } stern_steps_##NAME;                                                               \
     /* NULL where the level was not built. */                                           \

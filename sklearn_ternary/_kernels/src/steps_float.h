@@ -166,6 +166,15 @@ typedef double WIDE __attribute__((vector_size(LANES * sizeof(double))));
 typedef int64_t F(wide_bits) __attribute__((vector_size(LANES * sizeof(double))));
 #define SQUARE(v) ((v) * (v))
 #define MAGNITUDE(v) ((WIDE)((F(wide_bits))(v) & INT64_MAX))
+INLINE double F(fold_wide)(const WIDE *sum)
+{
+    double lanes[LANES];
+    memcpy(lanes, sum, sizeof lanes);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int j = 0; j < half; ++j)
+            lanes[j] += lanes[j + half];
+    return lanes[0];
+}
 #define PART_SUM(NAME, OF)                                                              \
     static double F(NAME)(const T *x, ptrdiff_t end)                                    \
     {                                                                                   \
@@ -177,15 +186,54 @@ typedef int64_t F(wide_bits) __attribute__((vector_size(LANES * sizeof(double)))
             const WIDE v = __builtin_convertvector(some, WIDE);                         \
             sum += OF(v);                                                               \
         }                                                                               \
-        double lanes[LANES];                                                            \
-        memcpy(lanes, &sum, sizeof sum);                                                \
-        for (int half = LANES / 2; half > 0; half /= 2)                                 \
-            for (int j = 0; j < half; ++j)                                              \
-                lanes[j] += lanes[j + half];                                            \
-        return lanes[0];                                                                \
+        return F(fold_wide)(&sum);                                                      \
     }
 PART_SUM(squares, SQUARE)
 PART_SUM(magnitudes, MAGNITUDE)
+
+static void F(ternary)(T *gradient, T *residual, ptrdiff_t end, T scale)
+{
+    for (ptrdiff_t i = 0; i < end; i += LANES) {
+        const int whole = i + LANES <= end;
+        V g;
+        V r;
+        GET(g, gradient);
+        GET(r, residual);
+        r += g * scale;
+        PUT(residual, r);
+    }
+    const T mean = (T)(F(magnitudes)(residual, end) / (double)end);
+    const V limit = (T)0.7 * mean - (V){0};
+    const F(mask) sign = (F(mask))(-(V){0});
+    const V one = (T)1 - (V){0};
+    WIDE sum = {0}, count = {0};
+    for (ptrdiff_t i = 0; i < end; i += LANES) {
+        const int whole = i + LANES <= end;
+        V r;
+        GET(r, residual);
+        r = (V)((F(mask))r & ~sign);
+        const F(mask) large = ~(r < limit);
+        V counted = (V)((F(mask))one & large);
+        if (!whole) { /* what is beyond the end does not count */
+            T values[LANES];
+            STORE(values, counted);
+            F(load_some)(values, end - i, &counted);
+        }
+        count += __builtin_convertvector(counted, WIDE);
+        sum += __builtin_convertvector((V)((F(mask))r & large), WIDE);
+    }
+    const V level = (T)(F(fold_wide)(&sum) / F(fold_wide)(&count)) - (V){0};
+    for (ptrdiff_t i = 0; i < end; i += LANES) {
+        const int whole = i + LANES <= end;
+        V r;
+        GET(r, residual);
+        const F(mask) bits = (F(mask))r, large = ~((V)(bits & ~sign) < limit);
+        const V g = (V)(((F(mask))level | (bits & sign)) & large);
+        r -= g;
+        PUT(gradient, g);
+        PUT(residual, r);
+    }
+}
 #undef WIDE
 #undef SQUARE
 #undef MAGNITUDE
@@ -206,6 +254,7 @@ const F(stern_steps) STERN_GLUE(F(stern_steps), STERN_GLUE(_, STERN_LEVEL)) = {
     F(shared),
     F(squares),
     F(magnitudes),
+    F(ternary),
     F(apply),
 };
 #undef V

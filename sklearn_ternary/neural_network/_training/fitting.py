@@ -398,6 +398,9 @@ class Fitting:
             "_targets": estimator._targets,
             "_standardization": estimator._standardization,
             "parameters_": like(network.parameters.copy(), place),
+            "grad_residual_": None
+            if run.gradients.residual is None
+            else like(run.gradients.residual.copy(), place),
             "coefs_": [_placed(W, place) for W in packed.weights],
             "intercepts_": [like(bias, place) for bias in packed.biases],
             "n_iter_": len(stopping.curve),

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn_ternary._dispatch.steps import choose_steps
 from sklearn_ternary._gpu.arrays import assign, to_host
 from sklearn_ternary.neural_network._steps.flips import EVERY, FlipTracker
+from sklearn_ternary.neural_network._steps.gradients import make_gradients
 from sklearn_ternary.neural_network._steps.numbers import total
 from sklearn_ternary.neural_network._steps.optimizers import make_optimizer
 from sklearn_ternary.neural_network._steps.segments import Segments
@@ -78,6 +79,13 @@ class Run:
         named = options | {"random_state": seed}
         self.optimizer = make_optimizer(
             options["optimizer"], self.segments, self.operations, dtype, named
+        )
+        self.gradients = make_gradients(
+            options["quantize_gradients"],
+            options["error_feedback"],
+            self.segments,
+            self.operations,
+            dtype,
         )
         self.decay = self.segments.decay(options["weight_decay"], dtype)
         self.no_decay = np.zeros_like(self.decay)
@@ -173,6 +181,7 @@ class Run:
         t = self.n_steps_done
         loss = network.loss_and_gradient(X, targets, weight, self.random_state)
         scale = share * self._clipping(share)
+        scale = self.gradients.prepare(network.gradient, scale)
         decay = self.decay if self._decays(t) else self.no_decay
         sums = optimizer.find_direction(network.gradient, parameters, decay, scale)
         loss, sums = self.operations.read(loss, sums)
@@ -277,6 +286,7 @@ class Run:
         state = {f"optimizer.{k}": v for k, v in self.optimizer.state.items()}
         # The next step replaces it, and is compared with none.
         del state["optimizer.direction"]
+        state |= {f"gradients.{k}": v for k, v in self.gradients.state.items()}
         return state | {"parameters": self.network.parameters}
 
     def _roll_back(self, loss):
@@ -290,6 +300,7 @@ class Run:
         assign(self.network.parameters, saved["parameters"])
         last = {"direction": self.optimizer.direction}
         self.optimizer.state = _below("optimizer.", saved) | last
+        self.gradients.state = _below("gradients.", saved)
         self.signals.step_norm = 0.0
         self.controller.roll_back()
         self.n_steps_done += 1
@@ -298,6 +309,7 @@ class Run:
 
     _PARTS = (
         "optimizer",
+        "gradients",
         "trust",
         "controller",
         "signals",

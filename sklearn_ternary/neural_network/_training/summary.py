@@ -42,7 +42,8 @@ def summarize(run, packed, n_iter, interrupted):
         "interrupted": interrupted,
         "n_parameters": len(run.network.parameters),
         "n_ternary": int(sum(W.size for W in ternary)),
-        "optimizer_bytes": run.optimizer.n_bytes,
+        "optimizer_bytes": run.optimizer.n_bytes + run.gradients.n_kept_bytes,
+        "gradient_bytes": run.gradients.n_bytes,
         "float_bytes": run.network.parameters.nbytes,
         "packed_bytes": packed.nbytes,
     }
