@@ -30,7 +30,6 @@ _COMMANDS = {
 
 _MODULES = {
     "bench-lm": "bench_lm",
-    "dequantize": "quantize",
     "predict": "train",
     "requantize": "convert",
 }

@@ -104,6 +104,9 @@ def rounds_options(iterations, warmup=1):
     return decorate
 
 
+force_option = click.option("--force", is_flag=True, help="Overwrite OUT if it exists.")
+
+
 def no_folder(context, parameter, path):
     """The path; an error of use if it is a folder."""
     if path is not None and os.path.isdir(path):

@@ -20,6 +20,7 @@ from sklearn_ternary.cli._console import (
     size_text,
     target_text,
 )
+from sklearn_ternary.cli._options import force_option
 from sklearn_ternary.persistence import ContainerReader
 from sklearn_ternary.persistence._formats import open_tensors, tensor_writer
 
@@ -87,7 +88,7 @@ _ENDINGS = (".npz", ".safetensors", ".npy")
     show_default=True,
     help="Of the start.",
 )
-@click.option("--force", is_flag=True, help="Overwrite OUT if it exists.")
+@force_option
 @json_option
 def cluster(source, n_clusters, target, name, force, as_json, n_init, seed, **options):
     """Cluster the rows of the array in FILE by k-means.

@@ -17,7 +17,7 @@ from sklearn_ternary.cli._console import (
     size_text,
     table,
 )
-from sklearn_ternary.cli.quantize import force_option
+from sklearn_ternary.cli._options import force_option
 from sklearn_ternary.language._convert import (
     EMBEDDING_TYPES,
     FILE_TYPES,

@@ -80,7 +80,8 @@ def _kernels(kernels):
     if not kernels["built"]:
         yield _check("kernels", FAILED, f"cannot be imported: {kernels['reason']}")
         return
-    yield _check("kernels", OK, "compiled kernels can be imported")
+    options = " ".join(kernels["build options"])
+    yield _check("kernels", OK, f"compiled kernels can be imported: {options}")
     if "configuration" in kernels:
         yield _check("instruction set", FAILED, kernels["configuration"])
     else:
@@ -149,6 +150,7 @@ def _cases():
                     "unpack_values", packed, X.shape[1], layout, scales, 64
                 )
                 yield from _case("count_codes", packed, X.shape[1], layout)
+                yield from _case("code_sums", packed, X.shape[1], layout, 64)
                 yield from _case("find_invalid", packed, layout)
         X[3, 100] = np.nan
         yield from _case("find_nonfinite", X)

@@ -1,7 +1,8 @@
-"""``quantize`` and ``dequantize``: float arrays to packed files and back."""
+"""``quantize``: float arrays to packed files."""
 
 import fnmatch
 import os
+import tempfile
 from dataclasses import replace
 
 import click
@@ -22,25 +23,23 @@ from sklearn_ternary.cli._console import (
     table,
     target_text,
 )
+from sklearn_ternary.cli._entropy import entropy_code_file
+from sklearn_ternary.cli._options import force_option
 from sklearn_ternary.cli._streaming import (
     Options,
     describe,
-    packed_facts,
     quantize_tensor,
     read_finite,
-    unpacked_panels,
 )
 from sklearn_ternary.persistence import ContainerReader, ContainerWriter
-from sklearn_ternary.persistence._formats import open_tensors, tensor_writer
-from sklearn_ternary.persistence._parts import PLAIN, declare_parts, parts_of
+from sklearn_ternary.persistence._formats import open_tensors
+from sklearn_ternary.persistence._parts import PLAIN, declare_parts
 from sklearn_ternary.quantization._allocation import allocate_precision
 from sklearn_ternary.quantization._groups import matrix_shape, row_panels
 from sklearn_ternary.quantization._scales import SCALES
 
 # Biases and norms: packing them saves nothing and costs accuracy.
 FEW_VALUES = 65_536
-
-force_option = click.option("--force", is_flag=True, help="Overwrite OUT if it exists.")
 
 
 @click.command()
@@ -105,6 +104,12 @@ force_option = click.option("--force", is_flag=True, help="Overwrite OUT if it e
     show_default=True,
     help="What NaN and infinities do.",
 )
+@click.option(
+    "--entropy-code",
+    is_flag=True,
+    help="Code the codes in about the bits of their entropy; takes a byte of memory "
+    "for each value of a tensor.",
+)
 @force_option
 @json_option
 def quantize(
@@ -119,6 +124,7 @@ def quantize(
     include,
     exclude,
     on_nonfinite,
+    entropy_code,
     force,
     as_json,
 ):
@@ -169,7 +175,8 @@ def quantize(
                 "select (--include names vectors)"
             )
         plan = _plan(reader, chosen, options, target_bits)
-        rows = _write(reader, plan, out)
+        parts, snrs = _write(reader, plan, out, entropy_code)
+        rows = [_row(reader, name, plan, parts, snrs) for name in reader.names]
         summary = _summary(reader, rows, os.path.getsize(out))
     report = {"input": source, "output": target, "tensors": rows, "total": summary}
     _print_report(report, as_json, to_stderr=target == "-")
@@ -210,10 +217,19 @@ def _plan(reader, chosen, options, target_bits):
     return {n: replace(options, n_levels=n_levels[n]) for n in chosen}
 
 
-def _write(reader, plan, out):
-    """Write the packed file; return one row of the report for each tensor."""
-    # The only array of a .npy file is a packed array itself, not one of a dict.
-    alone = reader.kind == "npy"
+def _write(reader, plan, out, entropy_code):
+    """Write the packed file; return its parts by name, and the SNR of the packed."""
+    if not entropy_code:
+        return _write_packed(reader, plan, out)
+    # How long codes will be is known when they are coded, and a file begins with it.
+    where = os.path.dirname(os.path.abspath(out))
+    with tempfile.TemporaryDirectory(prefix="sklearn-ternary-", dir=where) as folder:
+        packed = os.path.join(folder, "packed")
+        parts, snrs = _write_packed(reader, plan, packed)
+        return entropy_code_file(packed, out, parts), snrs
+
+
+def _write_packed(reader, plan, out):
     parts = {}
     for name in reader.names:
         shape, dtype = reader.shape(name), reader.dtype(name)
@@ -221,21 +237,20 @@ def _write(reader, plan, out):
             part = describe(shape, dtype, plan[name])
         else:
             part = {PLAIN: (dtype, shape)}, None
-        parts["" if alone else name] = part
+        parts[_saved(reader, name)] = part
     declared, content, keys = declare_parts(parts)
-    n_values = {n: int(np.prod(reader.shape(n), dtype=float)) for n in reader.names}
-    rows = []
+    n_values = {name: _size(reader, name) for name in reader.names}
+    snrs = {}
     with (
         ContainerWriter(out, declared, content) as writer,
         progress("quantizing", sum(n_values.values())) as advance,
     ):
         for name in reader.names:
-            saved = "" if alone else name
+            saved = _saved(reader, name)
             advance(0, str(plain(name))[-40:])
             if name not in plan:
                 _copy(reader, name, writer, keys[saved, PLAIN])
                 advance(n_values[name])
-                rows.append(_row(reader, name, n_values[name], parts[saved][0]))
                 continue
             result = quantize_tensor(
                 reader,
@@ -244,34 +259,41 @@ def _write(reader, plan, out):
                 lambda part, array, saved=saved: writer.write(keys[saved, part], array),
                 advance,
             )
-            row = _row(reader, name, n_values[name], parts[saved][0])
-            row |= {
-                "quantized": True,
-                "levels": plan[name].n_levels,
-                "layout": parts[saved][1]["layout"],
-                "snr_db": result.snr,
-            }
-            rows.append(row)
-    return rows
+            snrs[name] = result.snr
+    return parts, snrs
 
 
-def _row(reader, name, n_values, tensors):
+def _saved(reader, name):
+    """The name in the packed file: the only array of a .npy file has none."""
+    return "" if reader.kind == "npy" else name
+
+
+def _size(reader, name):
+    return int(np.prod(reader.shape(name), dtype=float))
+
+
+def _row(reader, name, plan, parts, snrs):
+    """A row of the report."""
+    tensors, info = parts[_saved(reader, name)]
+    n_values = _size(reader, name)
     n_bytes = sum(
         int(np.prod(shape, dtype=float)) * dtype.itemsize
         for dtype, shape in tensors.values()
     )
+    quantized = name in plan
     return {
         "name": name,
         "shape": list(reader.shape(name)),
         "dtype": reader.stored_dtype(name),
-        "quantized": False,
-        "levels": None,
-        "layout": None,
+        "quantized": quantized,
+        "levels": plan[name].n_levels if quantized else None,
+        "layout": info["layout"] if quantized else None,
+        "entropy_coded": "coded" in tensors,
         "bytes": n_bytes,
         "float32_bytes": 4 * n_values,
         "bits_per_value": 8 * n_bytes / n_values if n_values else None,
         "ratio": 4 * n_values / n_bytes if n_bytes else None,
-        "snr_db": None,
+        "snr_db": snrs.get(name),
     }
 
 
@@ -308,6 +330,8 @@ def _print_report(report, as_json, to_stderr):
     rows = table(None, columns)
     for row in report["tensors"]:
         packed = row["layout"] if row["quantized"] else f"copied {row['dtype']}"
+        if row["entropy_coded"]:
+            packed += ", entropy coded"
         rows.add_row(
             plain(row["name"]),
             shape_text(row["shape"]),
@@ -336,93 +360,3 @@ def _print_report(report, as_json, to_stderr):
         markup=False,
         soft_wrap=True,
     )
-
-
-@click.command()
-@click.argument("source", metavar="IN")
-@click.option(
-    "-o", "--output", "target", metavar="OUT", required=True, help="File to write."
-)
-@click.option(
-    "--dtype",
-    type=click.Choice(["float16", "float32", "float64"]),
-    help="Of the unpacked tensors.  [default: that of the scales]",
-)
-@force_option
-@json_option
-def dequantize(source, target, dtype, force, as_json):
-    """Unpack the packed file IN to float arrays.
-
-    IN is what quantize or save wrote, or - for stdin. OUT ends in .npy (a single
-    array), .npz or .safetensors, or is - for a .npy array on stdout.
-    """
-    ending = ".npy" if target == "-" else os.path.splitext(target)[1]
-    with (
-        input_path(source) as (path, label),
-        open_tensors(path, label) as reader,
-        output_path(target, force) as out,
-    ):
-        if not isinstance(reader, ContainerReader):
-            raise reader.error("not a packed file; quantize makes one")
-        parts = parts_of(reader)
-        declared = [
-            (name or PLAIN, *_unpacked_kind(reader, keys, info, dtype))
-            for name, (keys, info) in parts.items()
-        ]
-        total = sum(np.prod(shape, dtype=float) for _, _, shape in declared)
-        with (
-            tensor_writer(out, declared, ending) as writer,
-            progress("unpacking", total) as advance,
-        ):
-            for (name, kind, _), (keys, info) in zip(
-                declared, parts.values(), strict=True
-            ):
-                for panel in _unpacked(reader, keys, info, kind):
-                    writer.write(name, panel)
-                    advance(panel.size)
-        report = {
-            "input": source,
-            "output": target,
-            "tensors": [
-                {"name": name, "shape": list(shape), "dtype": str(kind)}
-                for name, kind, shape in declared
-            ],
-            "total": {
-                "n_tensors": len(declared),
-                "input_bytes": reader.n_bytes,
-                "output_bytes": os.path.getsize(out),
-            },
-        }
-    stream = click.get_text_stream("stderr") if target == "-" else None
-    if as_json:
-        print_json(report, stream)
-        return
-    total = report["total"]
-    console(stderr=target == "-").print(
-        f"{count_text(total['n_tensors'], 'tensor')}, "
-        f"{size_text(total['input_bytes'])} -> {size_text(total['output_bytes'])} "
-        f"in {target_text(target)}",
-        markup=False,
-        soft_wrap=True,
-    )
-
-
-def _is_plain(keys, info):
-    return info is None and set(keys) == {PLAIN}
-
-
-def _unpacked_kind(reader, keys, info, dtype):
-    """Return dtype and shape of a part once unpacked."""
-    if _is_plain(keys, info):
-        return reader.dtype(keys[PLAIN]), reader.shape(keys[PLAIN])
-    stored = packed_facts(reader, keys, info)[0]
-    return np.dtype(dtype or stored), tuple(info["shape"])
-
-
-def _unpacked(reader, keys, info, dtype):
-    if _is_plain(keys, info):
-        yield reader.read(keys[PLAIN])
-        return
-    for panel in unpacked_panels(reader, keys, info):
-        with np.errstate(over="ignore"):
-            yield panel.astype(dtype, copy=False)

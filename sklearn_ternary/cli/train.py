@@ -22,6 +22,7 @@ from sklearn_ternary.cli._console import (
     size_text,
     target_text,
 )
+from sklearn_ternary.cli._options import force_option
 from sklearn_ternary.cli._samples import features_option, read_samples
 from sklearn_ternary.persistence._checkpoint import remove_checkpoints
 from sklearn_ternary.persistence._formats import tensor_writer
@@ -322,7 +323,7 @@ def _print(report):
     help="Array or column of true targets: scores the predictions.",
 )
 @click.option("--proba", is_flag=True, help="Write probabilities of the classes.")
-@click.option("--force", is_flag=True, help="Overwrite OUT if it exists.")
+@force_option
 @json_option
 def predict(model_path, data, target_path, features, target, proba, force, as_json):
     """Predict with a MODEL that train has written.

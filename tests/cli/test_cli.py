@@ -232,6 +232,45 @@ def test_dequantize_a_model(model, target):
         np.testing.assert_array_equal(back[name], np.asarray(value))
 
 
+@pytest.mark.parametrize("options", [(), ("--target-bits", "3"), ("--levels", "5")])
+def test_entropy_coded_files(model, options):
+    """They hold what the others hold, in fewer bytes; nothing else is left behind."""
+    invoke("quantize", "model.npz", "-o", "plain.safetensors", *options)
+    args = "model.npz", "-o", "coded.safetensors", *options, "--entropy-code"
+    before = set(os.listdir())
+    report = json.loads(invoke("quantize", *args, "--json").output)
+    assert set(os.listdir()) == before | {"coded.safetensors"}
+    packed, coded = load("plain.safetensors"), load("coded.safetensors")
+    assert list(packed) == list(coded)
+    for name, value in packed.items():
+        if isinstance(value, TernaryArray):
+            assert coded[name] == value
+        else:
+            np.testing.assert_array_equal(coded[name], value)
+    inspected = json.loads(invoke("inspect", "coded.safetensors", "--json").output)
+    assert inspected["checksums"] == "ok"
+    for row, shown in zip(report["tensors"], inspected["tensors"], strict=True):
+        assert row["entropy_coded"] == row["quantized"]
+        assert row["entropy_coded"] == shown["kind"].endswith(", entropy coded")
+        assert (row["name"], row["bytes"]) == (shown["name"], shown["bytes"])
+    size, plain = map(os.path.getsize, ("coded.safetensors", "plain.safetensors"))
+    assert report["total"]["output_bytes"] == size
+    assert size < plain or "--target-bits" in options
+    for source in ("plain", "coded"):
+        invoke("dequantize", f"{source}.safetensors", "-o", f"{source}.npz")
+    with np.load("plain.npz") as one, np.load("coded.npz") as two:
+        for name in one:
+            np.testing.assert_array_equal(one[name], two[name])
+
+
+def test_an_entropy_coded_array_of_its_own(folder):
+    W = np.random.default_rng(0).normal(size=(300, 400))
+    np.save("w.npy", W)
+    shown = invoke("quantize", "w.npy", "-o", "q.safetensors", "--entropy-code")
+    assert "t5, entropy coded" in " ".join(shown.output.split())
+    assert load("q.safetensors") == ternarize(W, scale="mse", axis=1)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_dequantize_to_a_dtype(folder, dtype):
     A = ternarize(np.random.default_rng(0).normal(size=(5, 7)))
