@@ -25,7 +25,7 @@ from sklearn_ternary.quantization._allocation import (
     magnitude_exponent,
 )
 from sklearn_ternary.quantization._clipping import best_step
-from sklearn_ternary.quantization._groups import row_panels
+from sklearn_ternary.quantization._groups import check_block_size, row_panels
 from sklearn_ternary.quantization._scales import SCALES
 
 
@@ -157,11 +157,7 @@ class AdaptiveQuantizer(
             If `target_bits` is unreachable; the message names the minimum.
         """
         levels = check_levels(self.levels, self.scale)
-        if (self.granularity == "block") != (self.block_size is not None):
-            raise ValueError(
-                f"block_size={self.block_size!r} with granularity="
-                f"{self.granularity!r}: a block size goes with granularity='block'"
-            )
+        check_block_size(self.granularity, self.block_size)
         X = validated(self, X, reset=True)
         n_samples, n_features = X.shape
         sizes = {"feature": 1, "block": min(self.block_size or 1, n_features)}

@@ -29,7 +29,7 @@ from sklearn_ternary.quantization._clipping import (
     best_zero_point,
     round_step,
 )
-from sklearn_ternary.quantization._groups import row_panels
+from sklearn_ternary.quantization._groups import check_block_size, row_panels
 
 
 def _range_is_running(estimator):
@@ -185,7 +185,7 @@ class AffineQuantizer(
         -------
         self : AffineQuantizer
         """
-        self._check_block_size()
+        check_block_size(self.granularity, self.block_size)
         X = validated(self, X, reset=True)
         self.n_samples_seen_ = X.shape[0]
         self._low, self._high = _ends(X)
@@ -217,7 +217,7 @@ class AffineQuantizer(
         -------
         self : AffineQuantizer
         """
-        self._check_block_size()
+        check_block_size(self.granularity, self.block_size)
         first = not hasattr(self, "n_samples_seen_")
         X = validated(self, X, reset=first)
         low, high = _ends(X)
@@ -229,13 +229,6 @@ class AffineQuantizer(
         self._set_range(*self._minmax())
         self._describe(X)
         return self
-
-    def _check_block_size(self):
-        if (self.granularity == "block") != (self.block_size is not None):
-            raise ValueError(
-                f"block_size={self.block_size!r} with granularity="
-                f"{self.granularity!r}: a block size goes with granularity='block'"
-            )
 
     @property
     def _group_size(self):

@@ -70,6 +70,17 @@ def _normalized_axes(axis, ndim):
     return axes
 
 
+def check_block_size(granularity, block_size):
+    """Raise ValueError unless there is a block size if and only if there are blocks."""
+    if granularity == "block" and block_size is None:
+        raise ValueError("granularity='block' needs a block_size, which is None")
+    if granularity != "block" and block_size is not None:
+        raise ValueError(
+            f"block_size={block_size!r} is for granularity='block', not for "
+            f"granularity={granularity!r}"
+        )
+
+
 def row_panels(n_rows, n_columns, bytes_per_value, working_memory):
     """Slices of rows that fit into `working_memory` MiB, of one row at least."""
     budget = working_memory * 2**20

@@ -23,7 +23,7 @@ from sklearn_ternary._sklearn_compat import (
     wants_dataframe,
 )
 from sklearn_ternary.quantization._array import TernaryArray
-from sklearn_ternary.quantization._groups import row_panels
+from sklearn_ternary.quantization._groups import check_block_size, row_panels
 from sklearn_ternary.quantization._scales import (
     RUNNING_SCALES,
     SCALES,
@@ -234,11 +234,7 @@ class TernaryQuantizer(
         return validated(self, X, reset=reset)
 
     def _checked_group_size(self, n_features):
-        if (self.granularity == "block") != (self.block_size is not None):
-            raise ValueError(
-                f"block_size={self.block_size!r} with granularity="
-                f"{self.granularity!r}: a block size goes with granularity='block'"
-            )
+        check_block_size(self.granularity, self.block_size)
         return {"feature": 1, "block": self.block_size}.get(
             self.granularity, n_features
         )
