@@ -93,7 +93,10 @@ def _version(name):
 def _kernels():
     """The build, what it chose here, or why there is none."""
     try:
-        from sklearn_ternary._kernels._cpu_features import supported_isas
+        from sklearn_ternary._kernels._cpu_features import (
+            build_options,
+            supported_isas,
+        )
         from sklearn_ternary._kernels._openmp import (
             effective_n_threads,
             openmp_enabled,
@@ -104,6 +107,7 @@ def _kernels():
     rows = {
         "built": True,
         "openmp": openmp_enabled(),
+        "build options": [f"{k}={v}" for k, v in build_options().items()],
         "isas": supported,
         "cpu features": [name for name, has in cpu_features().items() if has],
     }

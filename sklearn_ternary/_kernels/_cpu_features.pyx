@@ -4,6 +4,7 @@ cdef extern from "cpu_features.h" nogil:
     int STERN_GENERIC
     int STERN_AVX2
     int STERN_AVX512
+    const char *stern_build_options() noexcept
     int stern_isa_supported(int isa) noexcept
     int stern_n_cpu_flags() noexcept
     const char *stern_cpu_flag_name(int i) noexcept
@@ -22,6 +23,12 @@ def cpu_features():
         stern_cpu_flag_name(i).decode(): bool(stern_cpu_flag(i))
         for i in range(stern_n_cpu_flags())
     }
+
+
+def build_options():
+    """Values of the build options that matter here, by name."""
+    options = stern_build_options().decode().split()
+    return dict(option.split("=") for option in options)
 
 
 def supported_isas():

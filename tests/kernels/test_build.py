@@ -4,7 +4,11 @@ import os
 
 import pytest
 
-from sklearn_ternary._kernels._cpu_features import ISA_LEVELS, supported_isas
+from sklearn_ternary._kernels._cpu_features import (
+    ISA_LEVELS,
+    build_options,
+    supported_isas,
+)
 from sklearn_ternary._kernels._openmp import effective_n_threads, openmp_enabled
 
 
@@ -15,6 +19,22 @@ from sklearn_ternary._kernels._openmp import effective_n_threads, openmp_enabled
 def test_required_openmp_is_there():
     assert openmp_enabled()
     assert effective_n_threads(2) == 2
+
+
+def test_the_build_has_the_options_that_were_asked_for():
+    """``tools/build_options`` says which; without it they are what they are."""
+    options = build_options()
+    assert set(options) == {"simd", "cpu_native", "openmp", "bounds_checks"}
+    assert options["openmp"] == str(openmp_enabled()).lower()
+    asked = os.environ.get("SKLEARN_TERNARY_BUILD_OPTIONS", "").split()
+    for name, value in (option.split("=") for option in asked):
+        if name == "openmp":
+            value = {"enabled": "true", "disabled": "false"}[value]
+        assert options[name] == value
+    # A level is built with all that are below it.
+    order = ("generic", "avx2", "avx512")
+    if options["simd"] in order:
+        assert set(supported_isas()) <= set(order[: order.index(options["simd"]) + 1])
 
 
 def test_the_generic_level_is_always_there():

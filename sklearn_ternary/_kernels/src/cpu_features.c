@@ -45,6 +45,11 @@ static const struct { const char *name; int (*test)(void); } flags[] = {
 };
 #define N_FLAGS ((int)(sizeof flags / sizeof flags[0]))
 
+const char *stern_build_options(void)
+{
+    return STERN_BUILD_OPTIONS;
+}
+
 int stern_isa_supported(int isa)
 {
     switch (isa) {

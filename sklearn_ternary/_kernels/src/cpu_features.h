@@ -7,6 +7,8 @@ enum stern_isa { STERN_GENERIC = 0, STERN_AVX2 = 1, STERN_AVX512 = 2 };
 /* Level "avx2" needs AVX2, FMA and BMI2; level "avx512" needs F, BW, VL, DQ,
  * VBMI and VNNI (Ice Lake, Zen 4 and later), the operating system's consent
  * included. A level that was not built is not supported. */
+/* How the package was built: names and values. */
+const char *stern_build_options(void);
 int stern_isa_supported(int isa);
 
 /* Whether the 8-bit tile unit may be used; asks the operating system for it. */
