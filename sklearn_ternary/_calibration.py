@@ -204,6 +204,7 @@ _ARGUMENTS = {
     "unpack": lambda d: (d.packed, _N_COLUMNS, "t5"),
     "unpack_values": lambda d: (d.packed, _N_COLUMNS, "t5", d.scale, _N_COLUMNS),
     "count_codes": lambda d: (d.packed, _N_COLUMNS, "t5"),
+    "code_sums": lambda d: (d.packed, _N_COLUMNS, "t5", _N_COLUMNS),
     "encode_codes": lambda d: (d.codes.ravel(), d.frequencies),
     "decode_codes": lambda d: (d.coded, d.codes.size, d.frequencies),
     "find_invalid": lambda d: (d.bytes, "t5"),

@@ -34,6 +34,7 @@ OPERATIONS = {
     "unpack": ("uint8",),
     "unpack_values": _FLOATS,
     "count_codes": ("uint8",),
+    "code_sums": ("uint8",),
     "encode_codes": ("int8",),
     "decode_codes": ("uint8",),
     "find_invalid": ("uint8",),

@@ -1,10 +1,15 @@
 """Arithmetic on packed matrices."""
 
+from numbers import Integral
+
+import numpy as np
+
 from sklearn_ternary.quantization._array import TernaryArray
+from sklearn_ternary.quantization._norms import norm
 from sklearn_ternary.quantization._products import left_product, right_product
 from sklearn_ternary.quantization._transposed import TransposedTernaryArray
 
-__all__ = ["ternary_matmul"]
+__all__ = ["ternary_matmul", "ternary_norm"]
 
 _PACKED = (TernaryArray, TransposedTernaryArray)
 
@@ -56,3 +61,60 @@ def ternary_matmul(a, b, *, activations="float32", out=None):
     transposed = isinstance(b, TransposedTernaryArray)
     array = b.T if transposed else b
     return right_product(a, array, activations, out, transposed=transposed)
+
+
+def ternary_norm(a, ord=None, axis=None):
+    """Norm of a packed array, without unpacking it.
+
+    What codes add up to is counted exactly, in whole numbers, for the values that
+    share a scale; scales are multiplied in float64. Norms of columns unpack codes, as
+    many rows at a time as ``working_memory`` holds.
+
+    Parameters
+    ----------
+    a : TernaryArray or its transpose
+        Of any number of levels.
+    ord : {None, "fro", 1, 2, inf}, default=None
+        As for :func:`numpy.linalg.norm`. None is the root of the sum of the squares
+        of all values, for matrices called ``"fro"``. Of vectors, 1 is the sum of the
+        magnitudes, 2 the same as None, and inf the largest magnitude; of matrices, 1
+        and inf are the largest sum of the magnitudes of a column and of a row. The
+        spectral norm (2) of a matrix takes singular values: ``a.toarray()`` has them.
+    axis : int, default=None
+        Norms of the vectors along this axis of a matrix; None is one norm of all.
+
+    Returns
+    -------
+    norm : float, or ndarray of float64
+        An array with `axis`, where `a` is.
+
+    Raises
+    ------
+    TypeError
+        If `a` is not packed.
+    ValueError
+        If `ord` or `axis` is not one for the dimensions of `a`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_ternary import ternarize
+    >>> from sklearn_ternary.linalg import ternary_norm
+    >>> A = ternarize(np.array([[2.0, -2.0, 0.0], [0.0, 2.0, 2.0]]), scale=2.0)
+    >>> ternary_norm(A), ternary_norm(A, np.inf)
+    (4.0, 4.0)
+    >>> ternary_norm(A, 1, axis=0)
+    array([2., 4., 2.])
+    """
+    if not isinstance(a, _PACKED):
+        raise TypeError(
+            f"ternary_norm needs a TernaryArray, got {type(a).__name__}; "
+            "numpy.linalg.norm is for arrays"
+        )
+    if isinstance(a, TransposedTernaryArray):
+        if isinstance(axis, Integral) and -2 <= axis < 2:
+            axis = 1 - axis % 2
+        elif axis is None:
+            ord = {1: np.inf, np.inf: 1}.get(ord, ord)
+        a = a.T
+    return norm(a, ord, axis)

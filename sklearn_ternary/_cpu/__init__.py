@@ -22,6 +22,7 @@ from sklearn_ternary._cpu.lloyd import (
 )
 from sklearn_ternary._cpu.nonfinite import find_nonfinite
 from sklearn_ternary._cpu.pack import (
+    code_sums,
     code_values,
     count_codes,
     find_invalid,
@@ -46,6 +47,7 @@ __all__ = [
     "affine_codes",
     "affine_values",
     "cheapest",
+    "code_sums",
     "code_values",
     "column_abs_max",
     "column_abs_sum",

@@ -5,6 +5,7 @@ import numpy as np
 from sklearn_ternary._kernels import _codec, _quantize
 from sklearn_ternary._kernels._cpu_features import ISA_LEVELS
 from sklearn_ternary._layouts import get_layout
+from sklearn_ternary._reference.groups import n_groups
 from sklearn_ternary._reference.pack import step_of
 
 # In the order of `enum stern_layout`.
@@ -66,6 +67,22 @@ def count_codes(packed, n_values, layout, *, n_threads, isa):
         n_threads,
     )
     return counts.sum(axis=0)
+
+
+def code_sums(packed, n_values, layout, group_size, *, n_threads, isa):
+    """Sums of magnitudes and of squares of the codes of each group, and the largest."""
+    groups = n_groups(n_values, group_size)
+    sums = np.zeros((packed.shape[0], groups, 3), dtype=np.int64)
+    _codec.code_sums(
+        packed,
+        n_values,
+        LAYOUT_IDS[layout],
+        group_size,
+        sums,
+        ISA_LEVELS[isa],
+        n_threads,
+    )
+    return sums
 
 
 def find_invalid(packed, layout, *, n_threads, isa):

@@ -81,6 +81,12 @@ def count_codes(packed, n_values, layout, *, config=None):
     return run("count_codes", len(packed) * n_values, packed.dtype, args, config)
 
 
+def code_sums(packed, n_values, layout, group_size, *, config=None):
+    """Sums of magnitudes and of squares of the codes of each group, and the largest."""
+    args = ready(packed), n_values, layout, group_size
+    return run("code_sums", len(packed) * n_values, packed.dtype, args, config)
+
+
 def find_invalid(packed, layout, *, config=None):
     """Index of the first byte or unit that no codes pack to, or -1."""
     args = ready(packed), layout

@@ -15,6 +15,7 @@ from sklearn_ternary._gpu.device import require, synchronize
 from sklearn_ternary._gpu.lloyd import nearest_centers
 from sklearn_ternary._gpu.nonfinite import find_nonfinite
 from sklearn_ternary._gpu.pack import (
+    code_sums,
     code_values,
     count_codes,
     find_invalid,
@@ -40,6 +41,7 @@ __all__ = [
     "absmean_pack",
     "affine_codes",
     "affine_values",
+    "code_sums",
     "code_values",
     "column_abs_max",
     "column_abs_sum",

@@ -1,4 +1,4 @@
-"""Layouts without kernels of their own: their definitions, as expressions of CuPy.
+"""What has no kernels of its own: definitions, as expressions of CuPy.
 
 What `sklearn_ternary._reference` writes in functions of NumPy, those of CuPy do
 where they are given its arrays. Temporaries are many times as large as the values,
@@ -7,6 +7,7 @@ so that rows are taken in panels.
 
 from sklearn_ternary import _reference
 from sklearn_ternary._layouts import get_layout
+from sklearn_ternary._reference.groups import n_groups
 
 # Values of a panel, whose temporaries take some dozen bytes each.
 _PANEL = 2**25
@@ -35,6 +36,15 @@ def count_codes(cupy, packed, n_values, layout):
     for rows in _panels(packed.shape[0], n_values):
         counts += _reference.count_codes(packed[rows], n_values, layout)
     return counts
+
+
+def code_sums(cupy, packed, n_values, layout, group_size):
+    """Sums of magnitudes and of squares of the codes of each group, and the largest."""
+    shape = packed.shape[0], n_groups(n_values, group_size), 3
+    sums = cupy.empty(shape, "int64")
+    for rows in _panels(packed.shape[0], n_values):
+        sums[rows] = _reference.code_sums(packed[rows], n_values, layout, group_size)
+    return sums
 
 
 def find_invalid(units, layout):

@@ -81,6 +81,12 @@ def count_codes(cupy, packed, n_values, layout):
     return counts
 
 
+@row_by_row
+def code_sums(cupy, packed, n_values, layout, group_size):
+    """Sums of magnitudes and of squares of the codes of each group, and the largest."""
+    return expressions.code_sums(cupy, packed, n_values, layout, group_size)
+
+
 def find_invalid(packed, layout, *, device=None):
     """Index of the first byte or unit (flat) that no codes pack to, or -1."""
     unit_bytes = get_layout(layout).unit_bytes

@@ -138,6 +138,59 @@ def count_codes(
             )
 
 
+cdef void sum_row(
+    const uint8_t *row, Py_ssize_t n_values, int layout, Py_ssize_t group_size,
+    int64_t *sums, int isa,
+) noexcept nogil:
+    cdef:
+        int8_t[STERN_CHUNK] codes
+        Py_ssize_t chunk, start, i, stop, left = group_size, n
+        int code, magnitudes, squares, largest
+    for chunk in range(n_chunks(n_values)):
+        start = chunk * STERN_CHUNK
+        n = min(STERN_CHUNK, n_values - start)
+        stern_codec_for(isa).unpack[layout](
+            row + stern_packed_bytes(layout, start), n, codes
+        )
+        i = 0
+        while i < n:
+            stop = min(n, i + left)
+            left -= stop - i
+            magnitudes = squares = largest = 0
+            while i < stop:
+                code = -codes[i] if codes[i] < 0 else codes[i]
+                magnitudes += code
+                squares += code * code
+                largest = max(largest, code)
+                i += 1
+            sums[0] += magnitudes
+            sums[1] += squares
+            sums[2] = max(sums[2], <int64_t>largest)
+            if left == 0:
+                left = group_size
+                sums += 3
+
+
+def code_sums(
+    const uint8_t[:, ::1] packed,       # IN
+    Py_ssize_t n_values,
+    int layout,
+    Py_ssize_t group_size,
+    int64_t[:, :, ::1] sums,            # IN zeros, OUT: magnitudes, squares, largest
+    int isa,
+    int n_threads,
+):
+    cdef Py_ssize_t r, rows = packed.shape[0]
+    if rows == 0 or n_values == 0:
+        return
+    for r in prange(
+        rows, nogil=True, schedule="static", num_threads=min(n_threads, rows)
+    ):
+        sum_row(
+            &packed[r, 0], n_values, layout, group_size, &sums[r, 0, 0], isa
+        )
+
+
 def find_invalid(
     const uint8_t[:, ::1] packed,       # IN
     int layout,

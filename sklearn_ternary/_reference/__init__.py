@@ -29,6 +29,7 @@ from sklearn_ternary._reference.lloyd import (
 from sklearn_ternary._reference.lloyd_codes import row_codes
 from sklearn_ternary._reference.nonfinite import find_nonfinite
 from sklearn_ternary._reference.pack import (
+    code_sums,
     code_values,
     count_codes,
     find_invalid,
@@ -53,6 +54,7 @@ __all__ = [
     "affine_codes",
     "affine_values",
     "cheapest",
+    "code_sums",
     "code_values",
     "column_abs_max",
     "column_abs_sum",

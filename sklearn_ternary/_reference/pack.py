@@ -9,7 +9,7 @@ import numpy as np
 
 from sklearn_ternary._layouts import get_layout
 from sklearn_ternary._reference import foreign_layouts
-from sklearn_ternary._reference.groups import spread
+from sklearn_ternary._reference.groups import n_groups, spread
 
 
 def pack(codes, layout):
@@ -54,6 +54,23 @@ def count_codes(packed, n_values, layout):
     n_levels = get_layout(layout).n_levels
     codes = unpack(packed, n_values, layout)
     return np.bincount(codes.ravel() + np.int64(n_levels // 2), minlength=n_levels)
+
+
+def code_sums(packed, n_values, layout, group_size):
+    """Of the codes of each group: the sums of magnitudes and of squares, the largest.
+
+    Returns
+    -------
+    sums : ndarray of shape (R, n_groups, 3), int64
+        Of magnitudes, and so is the largest.
+    """
+    codes = unpack(packed, n_values, layout)
+    shape = len(codes), n_groups(n_values, group_size), group_size
+    sizes = np.zeros_like(codes, shape=(len(codes), shape[1] * group_size), dtype=int)
+    sizes[:, :n_values] = codes
+    sizes = np.abs(sizes).reshape(shape)
+    found = sizes.sum(axis=-1), (sizes * sizes).sum(axis=-1), sizes.max(axis=-1)
+    return np.stack(found, axis=-1)
 
 
 def find_invalid(packed, layout):

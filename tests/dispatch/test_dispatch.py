@@ -52,6 +52,7 @@ def arguments(operation, dtype=np.float32):
         "unpack": (packed, 11, "t5"),
         "unpack_values": (packed, 11, "t5", scale, 4),
         "count_codes": (packed, 11, "t5"),
+        "code_sums": (packed, 11, "t5", 4),
         "encode_codes": (codes.ravel(), frequencies),
         "decode_codes": (coded, 66, frequencies),
         "find_invalid": (packed, "t5"),

@@ -89,6 +89,7 @@ def test_scales_and_codes(on_device, shape, group_size, dtype):
         check("unpack", packed, shape[1], layout)
         check("unpack_values", packed, shape[1], layout, scale, group_size)
         check("count_codes", packed, shape[1], layout)
+        check("code_sums", packed, shape[1], layout, group_size)
         check("find_invalid", packed, layout)
         if packed.size:
             packed[-1, -1] = packed[-1, 0] = 255
@@ -131,6 +132,8 @@ def test_layouts_without_kernels(on_device, layout, monkeypatch):
     same_bits(on_device("unpack_values", *args), _reference.unpack_values(*args))
     counts = _reference.count_codes(packed, 300, layout)
     same_bits(on_device("count_codes", packed, 300, layout), counts)
+    sums = _reference.code_sums(packed, 300, layout, 7)
+    same_bits(on_device("code_sums", packed, 300, layout, 7), sums)
     assert on_device("find_invalid", packed, layout) == -1
     packed[3] = packed[4] = {"i8": 0x80, "i4": 0}.get(layout, 0xFF)
     expected = _reference.find_invalid(packed, layout)

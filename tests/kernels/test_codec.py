@@ -32,6 +32,10 @@ def check_word_table(codes, layout, isa):
         counts = cpu.count_codes(packed, shaped.shape[1], layout, **options)
         expected = _reference.count_codes(packed, shaped.shape[1], layout)
         np.testing.assert_array_equal(counts, expected)
+        for group_size in {1, 7, shaped.shape[1]}:
+            args = packed, shaped.shape[1], layout, group_size
+            sums = cpu.code_sums(*args, **options)
+            np.testing.assert_array_equal(sums, _reference.code_sums(*args))
 
 
 @pytest.mark.parametrize("layout", ["t2", "t5"])
