@@ -2,6 +2,7 @@
 
     python benchmarks/render_tables.py --check    # 1 if the README is out of date
     python benchmarks/render_tables.py --write
+    python benchmarks/render_tables.py --targets  # 1 if a result has gone
 
 Between ``<!-- table: NAME -->`` and ``<!-- end of table -->`` in README.md no
 figure is typed by hand. The documentation includes the same tables, and the larger
@@ -16,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from result_tables import TABLES
+from result_tables.targets import NOT_FOUND, all_judged
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -80,13 +82,29 @@ def write_rst_tables(folder):
             path.write_text(text, encoding="utf-8")
 
 
+def print_targets():
+    """Print every target beside what was measured; return the exit code."""
+    for name in TABLES:
+        if name.startswith("targets_") or name == "unmet":
+            print(markdown(TABLES[name]()), end="\n\n")
+    gone = [one for one in all_judged() if one.verdict == NOT_FOUND]
+    for one in gone:
+        print(f"{one.subject}, {one.target['what']}: {NOT_FOUND}", file=sys.stderr)
+    return 1 if gone else 0
+
+
 def main():
     """Run as a script."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     choice = parser.add_mutually_exclusive_group(required=True)
     choice.add_argument("--check", action="store_true", help="change nothing")
     choice.add_argument("--write", action="store_true", help="change README.md")
+    choice.add_argument(
+        "--targets", action="store_true", help="print targets and measurements"
+    )
     arguments = parser.parse_args()
+    if arguments.targets:
+        return print_targets()
     before = README.read_text(encoding="utf-8")
     after = filled(before)
     if before == after:

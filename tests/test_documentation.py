@@ -6,6 +6,7 @@ import doctest
 import importlib
 import importlib.util
 import inspect
+import json
 import pkgutil
 import re
 import sys
@@ -324,6 +325,65 @@ def test_every_table_of_the_guide_is_made(render_tables):
     included = set(re.findall(r"include:: \.\./generated/tables/(\w+)\.rst", pages))
     assert included
     assert included <= set(render_tables.TABLES)
+
+
+# Targets
+
+
+@pytest.fixture
+def targets(render_tables):
+    return importlib.import_module("result_tables.targets")
+
+
+def test_every_target_is_in_its_results_and_on_its_page(targets, render_tables):
+    found = targets.all_judged()
+    assert len(found) > 100
+    assert [
+        one.target["what"] for one in found if one.verdict == targets.NOT_FOUND
+    ] == []
+    page = (ROOT / "doc" / "user_guide" / "targets.rst").read_text("utf-8")
+    for name in targets.TABLES:
+        assert f"generated/tables/{name}.rst" in page, name
+    names = {"title", "text", "file", "list", "unit", "where", "value", "targets"}
+    of_one = names - {"title", "text", "targets"}
+    of_one |= {"what", "at_least", "at_most", "aim", "lower", "over", "than", "minus"}
+    for subject in targets.subjects().values():
+        assert set(subject) <= names
+        for target in subject["targets"]:
+            assert set(target) <= of_one, target
+            assert {"at_least", "at_most", "aim"} & set(target), target
+
+
+def test_targets_are_judged(targets, monkeypatch, tmp_path):
+    rows = [
+        {"n": 1, "name": "ours", "seconds": 2.0, "peer": {"x": 4.0}, "all": [1, 3]},
+        {"n": 1, "name": "theirs", "seconds": 5.0, "all": [0, 1]},
+        {"n": 2, "name": "ours", "seconds": 3.0, "peer": {"x": 9.0}},
+    ]
+    (tmp_path / "made.json").write_text(json.dumps({"results": rows}))
+    monkeypatch.setattr(targets, "RESULTS", tmp_path)
+    monkeypatch.setattr(targets, "results", lambda name: {"results": rows})
+    subject = {"title": "t", "file": "made", "unit": "×", "where": {"name": "ours"}}
+    seconds, peer = {"value": "seconds"}, {"value": ["peer", "x"], "over": "seconds"}
+    one, all_ = {**seconds, "where": {"n": 1}}, {"value": "all", "where": {"n": 1}}
+    cases = [
+        ({**seconds, "at_most": 3}, 3.0, "met"),  # the worst of two
+        ({**seconds, "at_most": 2.5}, 3.0, "unmet"),
+        ({**seconds, "at_most": 4, "aim": 3}, 3.0, "aim reached"),
+        ({**seconds, "aim": 2, "lower": True}, 3.0, "aim missed"),
+        ({**peer, "at_least": 2, "aim": 2.5}, 2.0, "met"),
+        ({**peer, "at_least": 2.1}, 2.0, "unmet"),
+        ({**one, "than": {"name": "theirs"}, "at_most": 1}, 0.4, "met"),
+        ({**all_, "minus": {"name": "theirs"}, "at_least": 1.5}, 1.5, "met"),
+        ({"value": "gone", "at_least": 1}, None, targets.NOT_FOUND),
+        ({**one, "than": {"name": "nobody"}, "aim": 1}, None, targets.NOT_FOUND),
+        ({**seconds, "file": "later", "at_least": 1}, None, "not measured"),
+    ]
+    subject["targets"] = [{"what": "", **case[0]} for case in cases]
+    for (_, measured, verdict), found in zip(
+        cases, targets.judged(subject), strict=True
+    ):
+        assert (found.measured, found.verdict) == (measured, verdict)
 
 
 # Benchmarks: the scripts run, on sizes that say nothing about speed.

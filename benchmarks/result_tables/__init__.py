@@ -10,9 +10,11 @@ from result_tables.clustering import (
 from result_tables.language import language, language_loading
 from result_tables.products import compression, one_sample, products
 from result_tables.quantization import layouts, quantize, quantize_all, unpack
+from result_tables.targets import TABLES as TARGETS
 from result_tables.training import (
     training,
     training_fits,
+    training_gradients,
     training_regret,
     training_speed,
 )
@@ -38,4 +40,6 @@ TABLES = {
     "training_fits": training_fits,
     "training_regret": training_regret,
     "training_speed": training_speed,
+    "training_gradients": training_gradients,
+    **TARGETS,
 }

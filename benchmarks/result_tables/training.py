@@ -93,6 +93,29 @@ def _difference(mine, base, unit, digits):
     return f"{mean:+.{digits}f} ± {half:.{digits}f}"
 
 
+def training_gradients():
+    """Losses with ternary gradients beside those with float ones."""
+    data = results("training_gradients")
+    ways = list(data["results"][0]["losses"])
+    rows = []
+    for row in data["results"]:
+        means = [sum(row["losses"][way]) / len(row["losses"][way]) for way in ways]
+        others = [f"{100 * (mean / means[0] - 1):+.1f}%" for mean in means[1:]]
+        weights = row["quantize_weights"] or "float"
+        rows.append(
+            (row["data"], weights, row["optimizer"], f"{means[0]:.4f}", *others)
+        )
+    n = len(data["results"][0]["losses"][ways[0]])
+    caption = conditions(
+        data,
+        f"Training loss of the last of {data['epochs']} epochs with float gradients, "
+        "and how much more it is with ternary ones; means over "
+        f"{n} seeds, the same in each row.",
+    )
+    header = ("data", "weights", "optimizer", ways[0], *ways[1:])
+    return Table(header, rows, caption, words=(0, 1, 2))
+
+
 def training_speed():
     """Steps of training and predictions of one sample beside torch."""
     data = results("training")
