@@ -21,7 +21,8 @@ _HEADERS = {
     "matmul": ("rows",),
     "network": ("real", "rows"),
     "quantize": ("real", "rows", "digits"),
-    "scales": ("real", "rows"),
+    "scales": ("real", "rows", "groups"),
+    "searches": ("real", "rows", "groups"),
     "steps": ("rows",),
 }
 # Training is in single precision.

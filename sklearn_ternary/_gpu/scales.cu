@@ -1,27 +1,8 @@
-// Scales and thresholds of groups, to the bit those of _reference/quantize.py: sums
-// are of float64 in the order of _reference/sums.py. A warp adds a chunk of a group in
-// 32 lanes; the chunks are added one after another.
-#define CHUNK 4096
-#define IN_FLIGHT 8
+// Scales and thresholds of groups, to the bit those of _reference/quantize.py.
 #define TWN_RATIO 0.7
 #define STAGED 2048 // sums in shared memory
 
 enum { ABSMEAN, TWN_THRESHOLD, TWN_SCALE, ABSMAX };
-
-struct Chunk {
-    int64_t group, first, last; // from `first` to `last` of the flat array
-};
-
-__device__ __forceinline__ Chunk chunk_of(int64_t item, int64_t chunks,
-                                          int64_t n_columns, int64_t group_size,
-                                          int64_t n_groups) {
-    const int64_t group = divide(item, chunks), chunk = item - group * chunks;
-    const int64_t row = divide(group, n_groups), g = group - row * n_groups;
-    const int64_t end = min((g + 1) * group_size, n_columns);
-    const int64_t first = g * group_size + chunk * CHUNK;
-    return {group, row * n_columns + first,
-            row * n_columns + max(first, min(first + CHUNK, end))};
-}
 
 // Sum and largest magnitude of each chunk, as the definition adds them.
 extern "C" __global__ void __launch_bounds__(256, 1)
@@ -54,16 +35,16 @@ extern "C" __global__ void __launch_bounds__(256, 1)
     }
 }
 
-// The same for the magnitudes above the threshold of the group, and their number.
+// The same for the magnitudes above `weight` thresholds of the group, and their number.
 extern "C" __global__ void __launch_bounds__(256, 1)
     abs_sums_above(const real *__restrict__ x, int64_t n_columns, int64_t group_size,
                    int64_t n_groups, int64_t chunks, int64_t n_items,
-                   const real *__restrict__ thresholds, double *__restrict__ sums,
-                   int64_t *__restrict__ counts) {
+                   const real *__restrict__ thresholds, real weight,
+                   double *__restrict__ sums, int64_t *__restrict__ counts) {
     const int lane = threadIdx.x & 31;
     for (int64_t item = warp_index(); item < n_items; item += n_warps()) {
         const Chunk c = chunk_of(item, chunks, n_columns, group_size, n_groups);
-        const real threshold = thresholds[c.group];
+        const real threshold = weight * thresholds[c.group];
         double sum = 0;
         int count = 0;
         for (int64_t i = c.first + lane; i < c.last; i += 32 * IN_FLIGHT) {
@@ -85,12 +66,6 @@ extern "C" __global__ void __launch_bounds__(256, 1)
             counts[item] = count;
         }
     }
-}
-
-__device__ __forceinline__ real threshold_of(real scale, int n_levels) {
-    if (scale == 0) return INFINITY_REAL;
-    const real divisor = (real)(n_levels - 1), t = scale / divisor;
-    return t * divisor > scale ? next_down(t) : t;
 }
 
 // The statistic of a group from its sum, rounded to `real`. It rises with the sum.
@@ -117,12 +92,6 @@ __device__ __forceinline__ void write_group(int64_t group, int kind, int n_level
         scales[group] = scale;
         thresholds[group] = threshold_of(scale, n_levels);
     }
-}
-
-__device__ __forceinline__ int64_t size_of_group(int64_t group, int64_t n_columns,
-                                                 int64_t group_size, int64_t n_groups) {
-    const int64_t g = group - divide(group, n_groups) * n_groups;
-    return min(group_size, n_columns - g * group_size);
 }
 
 // Groups of few chunks: a thread for each.
@@ -215,27 +184,6 @@ extern "C" __global__ void __launch_bounds__(256, 1)
 }
 
 #ifdef DOUBLE
-// Groups whose sums could leave the range: the definition scales them by a power of
-// two first. A warp for each, and chunk after chunk, since they are rare.
-__device__ __forceinline__ double scaled_sum(const double *__restrict__ x, int64_t size,
-                                             int exponent, double above,
-                                             int64_t *count) {
-    const int lane = threadIdx.x & 31;
-    double total = 0;
-    int64_t found = 0;
-    for (int64_t start = 0; start < size; start += CHUNK) {
-        const int64_t end = min(start + CHUNK, size);
-        double sum = 0;
-        for (int64_t i = start + lane; i < end; i += 32) {
-            const double v = ldexp(magnitude(x[i]), -exponent);
-            if (v > above) sum += v, found++;
-        }
-        total += warp_sum(sum);
-    }
-    *count = warp_sum(found);
-    return total;
-}
-
 extern "C" __global__ void __launch_bounds__(128, 1)
     extreme_groups(int kind, int n_levels, const double *__restrict__ x,
                    int64_t n_columns, int64_t group_size, int64_t n_groups,
@@ -243,9 +191,8 @@ extern "C" __global__ void __launch_bounds__(128, 1)
                    double *__restrict__ scales, double *__restrict__ thresholds) {
     for (int64_t group = warp_index(); group < n_all; group += n_warps()) {
         const double most = largest[group];
-        if (!is_finite(most) || most == 0 || (most > 1e-140 && most < 1e140)) continue;
-        int exponent;
-        frexp(most, &exponent);
+        if (!is_extreme(most)) continue;
+        const int exponent = scaling_exponent(most);
         const int64_t size = size_of_group(group, n_columns, group_size, n_groups);
         const int64_t row = divide(group, n_groups);
         const double *values =
@@ -267,14 +214,7 @@ extern "C" __global__ void __launch_bounds__(128, 1)
                 scale = count ? sum / (double)count : 0.0;
             }
         }
-        double wide = ldexp(threshold, exponent); // rounded down
-        if (ldexp(wide, -exponent) > threshold) wide = next_down(wide);
-        scale = ldexp(scale, exponent);
-        scale = scale > LARGEST_REAL ? LARGEST_REAL : scale;
-        if ((threadIdx.x & 31) == 0) {
-            scales[group] = scale;
-            thresholds[group] = scale == 0 ? INFINITY_REAL : wide;
-        }
+        write_scaled(group, scale, threshold, exponent, scales, thresholds);
     }
 }
 #endif

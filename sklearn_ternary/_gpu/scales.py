@@ -3,7 +3,7 @@
 import numpy as np
 
 from sklearn_ternary._gpu.kernels import launch, macros_of, n_blocks
-from sklearn_ternary._gpu.memory import free_bytes
+from sklearn_ternary._gpu.searches import search
 from sklearn_ternary._gpu.transfer import accumulating, row_by_row
 from sklearn_ternary._reference.groups import n_groups
 from sklearn_ternary._reference.sums import CHUNK
@@ -12,20 +12,11 @@ _ABSMEAN, _TWN_THRESHOLD, _TWN_SCALE, _ABSMAX = map(np.int32, range(4))
 # Groups of more chunks are added by a block each, in parallel.
 _FEW_CHUNKS = 64
 _ROWS_PER_BLOCK = 512
-# Between these, sums of squares of float64 are safe.
-_SMALL, _LARGE = 1e-140, 1e140
-# Values that are sorted at a time, and arrays of as many that this takes.
-_CUT_VALUES = 2**25
-_CUT_ARRAYS = 5
 
 
 @row_by_row
 def group_scale(cupy, X, group_size, scale, n_levels):
     """Scale and threshold of every group, each of shape (R, G)."""
-    if scale == "norm" or (scale == "mse" and n_levels != 3):
-        raise NotImplementedError(
-            f"scale={scale!r} of {n_levels} levels is not computed on devices"
-        )
     n_rows, n_columns = X.shape
     group_size = min(group_size, n_columns or 1)
     shape = (n_rows, n_groups(n_columns, group_size))
@@ -33,61 +24,11 @@ def group_scale(cupy, X, group_size, scale, n_levels):
     if not scales.size:
         return scales, thresholds
     groups = Groups(cupy, X, group_size, n_levels, scales, thresholds)
-    if scale == "mse":
-        _least_squares(cupy, X, group_size, groups)
+    if scale in ("mse", "norm"):
+        search(groups, keep_norm=scale == "norm")
     else:
         groups.find(scale)
     return scales, thresholds
-
-
-def _least_squares(cupy, X, group_size, groups):
-    """Scales of three levels, the means of the magnitudes above the best cuts."""
-    groups.find("absmax")
-    if groups.macros:
-        largest = groups.largest
-        extreme = (largest > 0) & ((largest < _SMALL) | (largest > _LARGE))
-        extreme &= largest < np.inf
-        if bool(extreme.any()):
-            raise NotImplementedError(
-                "scale='mse' of values whose squares leave float64 is not computed on "
-                "devices"
-            )
-    n_rows, n_columns = X.shape
-    whole = n_columns // group_size * group_size
-    groups.thresholds[:, : whole // group_size] = _cuts(
-        cupy, X[:, :whole].reshape(-1, group_size)
-    ).reshape(n_rows, -1)
-    if whole < n_columns:
-        groups.thresholds[:, -1] = _cuts(cupy, X[:, whole:])
-    groups.finish(_TWN_SCALE, groups.counts_above(), by_definition=False)
-    half = groups.scales / groups.scales.dtype.type(2)
-    groups.thresholds[...] = cupy.where(half == 0, np.inf, half)
-
-
-def _cuts(cupy, X):
-    """Largest magnitude of each row that has code 0 where the error is least.
-
-    As `_reference.group_scale` has it: the squared sum of the k largest over k is
-    greatest, and the next one does not raise it.
-    """
-    cuts = cupy.empty(len(X), X.dtype)
-    step = max(1, _CUT_VALUES // X.shape[1])
-    for start in range(0, len(X), step):
-        rows = slice(start, start + step)
-        x = cupy.sort(abs(X[rows]).astype(np.float64), axis=1)[:, ::-1]
-        if x.nbytes * _CUT_ARRAYS > free_bytes(cupy):
-            raise RuntimeError(f"no memory to sort {x.nbytes} bytes of magnitudes")
-        dots = cupy.cumsum(x, axis=1)
-        counts = cupy.arange(1, x.shape[1] + 1, dtype=np.float64)
-        score = dots * dots / counts
-        more, before = x[:, 1:], dots[:, :-1]
-        rises = counts[:-1] * (more * (2 * before + more)) > before * before
-        score[:, :-1][rises] = -1
-        best = score.argmax(axis=1)
-        after = cupy.minimum(best + 1, x.shape[1] - 1)
-        last = x[cupy.arange(len(x)), after]
-        cuts[rows] = cupy.where(best + 1 < x.shape[1], last, 0)
-    return cuts
 
 
 class Groups:
@@ -125,29 +66,47 @@ class Groups:
         """
         self._sum("abs_sums", self.sums, self.maxima)
         if scale == "twn":
-            self.finish(_TWN_THRESHOLD)
-            self.finish(_TWN_SCALE, self.counts_above())
+            self._finish(_TWN_THRESHOLD)
+            self._finish(_TWN_SCALE, self._counts_above())
         else:
-            self.finish(_ABSMEAN if scale == "absmean" else _ABSMAX)
+            self._finish(_ABSMEAN if scale == "absmean" else _ABSMAX)
 
-    def _sum(self, name, *args):
+    def largest_magnitudes(self):
+        """Find the largest magnitude of each group."""
+        self._sum("abs_sums", self.sums, self.maxima)
+        self._finish(_ABSMAX)
+        return self.largest
+
+    def sums_above(self, cuts, weight=1):
+        """Sums of the chunks over what is above `weight` cuts, and how much that is."""
+        cupy = self.cupy
+        sums = cupy.empty(self.n_items, np.float64)
+        counts = cupy.empty(self.n_items, np.int64)
+        self._sum("abs_sums_above", cuts, self.X.dtype.type(weight), sums, counts)
+        return sums, counts
+
+    def _sum(self, name, *args, file="scales"):
         grid = n_blocks(self.cupy, self.n_items, 8)
         items = map(np.int64, (self.chunks, self.n_items))
         args = (self.X, *self.grouping, *items, *args)
-        launch(self.cupy, "scales", name, grid, args, macros=self.macros)
+        launch(self.cupy, file, name, grid, args, macros=self.macros)
 
-    def counts_above(self):
+    def square_sums(self):
+        """Sums of the squares of the chunks."""
+        sums = self.cupy.empty(self.n_items, np.float64)
+        self._sum("square_sums", sums, file="searches")
+        return sums
+
+    def _counts_above(self):
         """Make the sums those above the thresholds, and count their values."""
         if self._counts is None:
             self._counts = self.cupy.empty(self.n_items, np.int64)
-        self._sum("abs_sums_above", self.thresholds, self.sums, self._counts)
+        one = self.X.dtype.type(1)
+        self._sum("abs_sums_above", self.thresholds, one, self.sums, self._counts)
         return self._counts
 
-    def finish(self, kind, counts=None, *, by_definition=True):
-        """Scales and thresholds from the sums of the chunks.
-
-        `by_definition`, groups whose sums may leave float64 are done again.
-        """
+    def _finish(self, kind, counts=None):
+        """Scales and thresholds from the sums of the chunks."""
         n_all = self.scales.size
         head = (kind, self.n_levels, *self.grouping)
         sizes = (np.int64(self.chunks), np.int64(n_all))
@@ -163,7 +122,7 @@ class Groups:
             grid = n_blocks(self.cupy, n_all, 1)
             args = (*head, *sizes, slack, *args)
             launch(self.cupy, "scales", "many_chunks", grid, args, macros=self.macros)
-        if self.macros and kind != _TWN_THRESHOLD and by_definition:
+        if self.macros and kind != _TWN_THRESHOLD:
             grid = n_blocks(self.cupy, n_all, 4)
             args = (kind, self.n_levels, self.X, *self.grouping, np.int64(n_all))
             args = (*args, self.largest, self.scales, self.thresholds)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from sklearn_ternary import _gpu, _reference
-from sklearn_ternary._gpu import device, kernels, scales
+from sklearn_ternary._gpu import device, kernels, scales, searches
 from sklearn_ternary._gpu.blocks import Block, FixedSums
 from sklearn_ternary._gpu.lanes import Lane
 from sklearn_ternary._gpu.programs import Program
@@ -39,6 +39,15 @@ SCALES = [
         "sums[item] = sum;\n            maxima[item] = most;",
         "sums[item] = sum; maxima[item + 1] = most;",
     ),
+]
+SEARCHES = [
+    ("if (is_higher(other, best)) best = other;", ";"),
+    ("here.ones = x.ones_before(e - group_size);", "here.ones = here.twos;"),
+    ("here.twos = x.twos_before(e);", "here.twos = e / 2;"),
+    ("last[-best.ones]", "last[-best.ones / 2]"),
+    ("column < n_columns", "column < 2 * n_columns"),
+    ("(double)x[i] * (double)x[i]", "(double)(x[i] * x[i])"),
+    ("places[2 * item + 1] = best.twos;", "places[2 * item + 2] = best.twos;"),
 ]
 AFFINE = [
     (
@@ -172,6 +181,14 @@ def exercise_scales():
     X = np.ones((2, 9000), np.float32)
     X[0, 40] = X[0, 5000] = X[1, 4] = np.nan
     compare("find_nonfinite", X)
+
+
+def exercise_searches():
+    rng = np.random.default_rng(0)
+    X = rng.lognormal(0, 2, (4, 330)).astype(np.float32)
+    X[1, :100] = 2
+    for kind, n_levels in (("mse", 3), ("norm", 5)):
+        compare("group_scale", X, 100, kind, n_levels)
 
 
 def exercise_codec():
@@ -343,6 +360,7 @@ EXERCISES = {
     "steps": ("steps", 227 * KIBI, exercise_steps, STEPS),
     "matmul": ("matmul", 227 * KIBI, exercise_matmul, MATMUL),
     "scales": ("scales", 227 * KIBI, exercise_scales, SCALES),
+    "searches": ("searches", 227 * KIBI, exercise_searches, SEARCHES),
     "codec": ("codec", 227 * KIBI, exercise_codec, CODEC),
     "affine": ("affine", 227 * KIBI, exercise_affine, AFFINE),
     "quantize": ("quantize", 227 * KIBI, exercise_quantize, []),
@@ -359,9 +377,12 @@ def small(patch):
     patch.setattr(scales, "_ROWS_PER_BLOCK", 2)
     patch.setattr(kernels, "blocks_per_multiprocessor", lambda name: 1)
     patch.setattr(scales, "CHUNK", 64)
+    patch.setattr(searches, "_EVENTS", 64)
+    patch.setattr(searches, "_SORTED_VALUES", 600)
     patch.setattr(sums, "CHUNK", 64)
     sys.modules["cupy"].replaced = {
         "#define CHUNK 4096": "#define CHUNK 64",
+        "#define EVENTS 4096": "#define EVENTS 64",
         "#define STAGED 2048": "#define STAGED 4",
     }
 

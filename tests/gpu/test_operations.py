@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sklearn_ternary import _gpu, _reference
-from sklearn_ternary._gpu import expressions, memory, scales
+from sklearn_ternary._gpu import expressions, memory, scales, searches
 from sklearn_ternary._layouts import LAYOUTS
 
 # (rows, columns), size of groups
@@ -20,6 +20,7 @@ CASES = [
     ((1, 9001), 9001),
 ]
 DTYPES = [np.float32, np.float64]
+SEARCHED = [("mse", 3), ("mse", 5), ("norm", 3), ("norm", 5)]
 
 
 @pytest.fixture(params=["forward", "shuffled"])
@@ -73,7 +74,7 @@ def test_scales_and_codes(on_device, shape, group_size, dtype):
         same_bits(on_device(operation, *args), expected)
         return expected
 
-    kinds = ("mse", 3), ("twn", 3), ("absmax", 3), ("absmean", 5), ("absmean", 3)
+    kinds = *SEARCHED, ("twn", 3), ("absmax", 3), ("absmean", 5), ("absmean", 3)
     for kind, n_levels in kinds:
         scale, threshold = check("group_scale", X, group_size, kind, n_levels)
     for n_levels in (3, 5):
@@ -172,12 +173,15 @@ def test_groups_of_many_chunks(on_device, dtype, kind, monkeypatch):
     same_bits(on_device("group_scale", *args), _reference.group_scale(*args))
 
 
-@pytest.mark.parametrize("kind", ["absmean", "twn", "absmax"])
-def test_extreme_doubles(on_device, kind):
+@pytest.mark.parametrize(
+    ("kind", "n_levels"),
+    [("absmean", 3), ("twn", 3), ("absmax", 3), *SEARCHED],
+)
+def test_extreme_doubles(on_device, kind, n_levels):
     """Sums beyond the range, and magnitudes at its ends."""
     X = make((6, 5000), np.float64)
     X = np.clip(X, -1.7, 1.7) * np.array([1e308, 1e-300, 5e-324, 0, 1e160, 1])[:, None]
-    args = X, X.shape[1], kind, 3
+    args = X, X.shape[1], kind, n_levels
     same_bits(on_device("group_scale", *args), _reference.group_scale(*args))
 
 
@@ -193,25 +197,17 @@ def test_arrays_that_are_not_aligned(any_cupy, dtype):
     same_bits(got.get(), _reference.quantize_codes(X, threshold, 64, 3))
 
 
-def test_what_is_missing_says_so(any_cupy):
-    X = any_cupy.zeros((2, 4), np.float32)
-    for kind in ("mse", "norm"):
-        with pytest.raises(NotImplementedError, match=f"{kind}.*5 levels"):
-            _gpu.group_scale(X, 4, kind, 5)
-    wide = any_cupy.full((2, 4), 1e200)
-    with pytest.raises(NotImplementedError, match="leave float64"):
-        _gpu.group_scale(wide, 4, "mse", 3)
-
-
+@pytest.mark.parametrize(("kind", "n_levels"), SEARCHED)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_least_squares(on_device, dtype, monkeypatch):
+def test_searched_scales(on_device, dtype, kind, n_levels, monkeypatch):
     """Zeros, one value, ties, NaN, and groups that are shorter or larger."""
-    monkeypatch.setattr(scales, "_CUT_VALUES", 200)
+    monkeypatch.setattr(searches, "_SORTED_VALUES", 200)
     X = make((7, 90), dtype)
     X[0], X[1], X[2, :40] = 0, 3, 0
     X[3, ::2], X[3, 1::2] = 1, -1
     X[4, 7] = np.nan
     X[5, 8] = np.inf
+    X[6] = np.finfo(dtype).smallest_subnormal * np.arange(90)
     for group_size in (1, 40, 90):
-        args = X, group_size, "mse", 3
+        args = X, group_size, kind, n_levels
         same_bits(on_device("group_scale", *args), _reference.group_scale(*args))

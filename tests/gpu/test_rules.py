@@ -79,6 +79,7 @@ CASES = {
     "ternary, batches": Case(TernaryQuantizer(), "transform", fit="partial_fit"),
     "ternary, codes": Case(TernaryQuantizer(output="codes"), "transform"),
     "ternary, packed": Case(TernaryQuantizer(output="packed"), "transform"),
+    "ternary, norm": Case(TernaryQuantizer(5, scale="norm"), "transform"),
     "five levels": Case(TernaryQuantizer(5, output="packed"), "transform"),
     "affine": Case(AffineQuantizer(), "transform", "inverse_transform"),
     "affine, codes": Case(
