@@ -1,5 +1,8 @@
 """Kernels compiled by NVRTC and kept in files, for this process and the next ones.
 
+The name of a file ends with the checksum of what is in it, so that one that has been
+damaged is not given to a device but compiled again.
+
 CuPy's own way of compiling always adds ``-ftz=true``: the smallest float32 numbers are
 0 then, which they are not on the CPU.
 """
@@ -31,19 +34,38 @@ def compiled_module(cupy, name, text, options, capability):
     options = (*options, f"--gpu-architecture={architecture}")
     version = cupy.cuda.nvrtc.getVersion()
     key = hashlib.sha256("\0".join([text, *options, str(version)]).encode())
-    file = f"{name}-{key.hexdigest()[:32]}.{kind}"
+    stem = f"{name}-{key.hexdigest()[:32]}"
+    path = _kept(stem, kind)
+    if path is None:
+        program = _compiled(cupy, name, text, options, kind)
+        path = _written(program, f"{stem}-{_checksum(program)}.{kind}")
+    return cupy.RawModule(path=str(path))
+
+
+def _kept(stem, kind):
+    """Path of what was compiled before, if it is what was written then."""
     for folder in _folders():
-        path = folder / file
-        if not path.exists():
-            try:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with atomic_file(path) as to:
-                    to.write(_compiled(cupy, name, text, options, kind))
-            except OSError as error:  # the next folder is tried
-                failed = error
-                continue
-        return cupy.RawModule(path=str(path))
+        with contextlib.suppress(OSError):
+            for path in sorted(folder.glob(f"{stem}-*.{kind}")):
+                if path.stem == f"{stem}-{_checksum(path.read_bytes())}":
+                    return path
+    return None
+
+
+def _written(program, file):
+    for folder in _folders():
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with atomic_file(folder / file) as to:
+                to.write(program)
+            return folder / file
+        except OSError as error:  # the next folder is tried
+            failed = error
     raise RuntimeError(f"compiled kernels cannot be written: {failed}")
+
+
+def _checksum(program):
+    return hashlib.sha256(program).hexdigest()[:32]
 
 
 def _architecture(cupy, capability):

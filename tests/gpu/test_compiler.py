@@ -41,6 +41,17 @@ def test_compiled_once(compiled, tmp_path):
     assert get(capability=(8, 0)) != path
 
 
+@pytest.mark.parametrize("damage", [lambda b: b[:9], lambda b: b[::-1], lambda b: b""])
+def test_what_is_damaged_is_compiled_again(compiled, damage):
+    asked, get = compiled
+    path = get()
+    right = path.read_bytes()
+    path.write_bytes(damage(right))
+    assert get() == path
+    assert path.read_bytes() == right
+    assert asked == ["sm_90"] * 2
+
+
 def test_devices_of_other_ages(compiled):
     asked, get = compiled
     get((8, 9))
