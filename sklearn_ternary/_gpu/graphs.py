@@ -1,13 +1,17 @@
 """Launches that are the same each time, as graphs of the device."""
 
+import warnings
 from itertools import groupby
+
+from sklearn_ternary.exceptions import BackendFallbackWarning
 
 
 class Graphs:
     """Runs steps, of which those that follow each other and are fixed are one launch.
 
     Steps that are not fixed, like products of cuBLAS, which CuPy does not capture, are
-    called between the graphs.
+    called between the graphs. Where a device makes no graph, all are called one by one,
+    after a warning.
 
     Parameters
     ----------
@@ -35,7 +39,11 @@ class Graphs:
         # The first run compiles and loads kernels, which a graph cannot do.
         for function, args in steps:
             function(*args)
-        self._calls = list(self._captured(steps))
+        try:
+            self._calls = list(self._captured(steps))
+        except RuntimeError as error:
+            _warn(error)
+            self._calls = list(steps)
         self._n_captured = len(steps)
 
     def _captured(self, steps):
@@ -56,3 +64,18 @@ class Graphs:
             finally:
                 graph = stream.end_capture()
         return graph
+
+
+_warned = {}  # setdefault tells one thread only
+
+
+def _warn(error):
+    """Say once that there are no graphs."""
+    this_call = object()
+    if _warned.setdefault(BackendFallbackWarning, this_call) is this_call:
+        warnings.warn(
+            f"the device makes no graphs of launches ({type(error).__name__}: {error}); "
+            "kernels are launched one by one. This is said once.",
+            BackendFallbackWarning,
+            stacklevel=2,
+        )

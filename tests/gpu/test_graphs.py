@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from sklearn_ternary import ConstrainedTrainer, config_context
+from sklearn_ternary._gpu import graphs
 from sklearn_ternary._gpu.programs import Program
 from sklearn_ternary._reference.programs import Program as ReferenceProgram
+from sklearn_ternary.exceptions import BackendFallbackWarning
 
 
 def make(program, asarray):
@@ -78,22 +80,42 @@ def test_launches_of_a_step(cupy):
     assert counts[1] - counts[0] == 12 * (steps[1] - steps[0])
 
 
-def test_a_failure_while_capturing(cupy, monkeypatch):
-    """The stream ends its capture, and the program can be run again."""
-    program = Program()
-    make(program, cupy.asarray)
-    launch = cupy._Function.__call__
-    with monkeypatch.context() as patch:
+def refuses(method, cupy):
+    """Make a method of the stand-in fail where a graph is captured."""
 
-        def breaks(self, *args, **options):
-            if cupy._captured() is not None:
-                raise RuntimeError("breaks")
-            launch(self, *args, **options)
+    def refused(self, *args, **options):
+        if method.__name__ == "__call__" and cupy._captured() is None:
+            return method(self, *args, **options)
+        if method.__name__ == "end_capture":
+            method(self)
+        raise RuntimeError("cudaErrorStreamCaptureUnsupported")
 
-        patch.setattr(cupy._Function, "__call__", breaks)
-        with pytest.raises(RuntimeError, match="breaks"):
-            program.run()
-    program.run()
-    before = cupy.n_launches
-    program.run()
-    assert cupy.n_launches - before == 2
+    return refused
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [("Stream", "begin_capture"), ("_Function", "__call__"), ("Stream", "end_capture")],
+)
+def test_devices_that_make_no_graphs(cupy, monkeypatch, owner, name):
+    """Kernels are launched one by one, with one warning, and give the same."""
+    monkeypatch.setattr(graphs, "_warned", {})
+    owner = getattr(cupy, owner)
+    monkeypatch.setattr(owner, name, refuses(getattr(owner, name), cupy))
+    programs = Program(), Program()
+    made = [make(program, cupy.asarray) for program in programs]
+    counts = []
+    with pytest.warns(BackendFallbackWarning, match="no graphs") as told:
+        for _ in range(3):
+            for program in programs:
+                before = cupy.n_launches
+                program.run()
+                counts.append(cupy.n_launches - before)
+    assert len(told) == 1
+    assert min(counts[2:]) > 8
+    expected = ReferenceProgram()
+    wanted = make(expected, np.copy)[1]
+    expected.run()
+    for _, results in made:
+        for one, other in zip(results, wanted, strict=True):
+            np.testing.assert_array_equal(one.get(), other)
