@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from sklearn_ternary import cuda
+from sklearn_ternary import TernaryQuantizer, config_context, cuda, ternarize
 from sklearn_ternary._gpu import device, grids, kernels, tuning
 from sklearn_ternary.cli import main
 from sklearn_ternary.cli._bench_cuda import cuda_product, cuda_tasks
+from sklearn_ternary.cluster import ClusteredKMeans
 
 
 def fake_cupy(**parts):
@@ -89,11 +90,29 @@ def test_devices(cupy):
     assert [row["number"] for row in info["devices"]] == [0, 1]
     assert info["devices"][0]["capability"] == (9, 0)
     assert info["devices"][0]["tensor_cores"]
+    cuda.free_all_blocks()
     before = cuda.memory_info()
     held = cupy.zeros(1000, np.float32)
     after = cuda.memory_info(0)
     assert before["free"] - after["free"] == held.nbytes == after["used"]
     assert cuda.memory_info(5) is None
+
+
+def test_memory_is_given_back(any_cupy):
+    """Used bytes return to the baseline, and the pool's to the device."""
+    cuda.free_all_blocks()
+    before = cuda.memory_info()
+    X = np.random.default_rng(0).standard_normal((300, 40), dtype=np.float32)
+    with config_context(backend="cuda", strict=True):
+        TernaryQuantizer().fit_transform(X)
+        ClusteredKMeans(3, random_state=0).fit(X)
+        packed = ternarize(any_cupy.asarray(X), axis=1)
+    held = cuda.memory_info()
+    assert held["used"] == before["used"] + packed.nbytes
+    assert held["pooled"] > before["pooled"] and held["free"] < before["free"]
+    del packed
+    cuda.free_all_blocks()
+    assert cuda.memory_info() == before
 
 
 def test_doctor_compares_devices_with_definitions(cupy):
@@ -155,12 +174,11 @@ def test_batch_sizes(cupy, largest, by, monkeypatch):
     """The exact maximum in few tries, whether memory runs out or fills up."""
     batches = largest if by == "error" else 1000
     monkeypatch.setattr(cupy, "memory_limit", 100 * 8 * batches)
-    tried, held = [], []
+    tried = []
 
     def step(batch_size):
         tried.append(batch_size)
-        held.clear()
-        held.append(cupy.zeros(100 * batch_size))
+        cupy.zeros(100 * batch_size)
 
     utilization = 1 if by == "error" else largest / 1000
     assert cuda.find_batch_size(step, max_utilization=utilization) == largest

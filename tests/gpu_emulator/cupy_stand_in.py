@@ -2,7 +2,8 @@
 
 Loaded under the name ``cupy``. Arrays are no NumPy arrays, and are as strict as
 CuPy's: they do not turn into NumPy arrays by themselves, nor mix with them. Memory
-has a limit (`memory_limit`), and there are two devices.
+has a limit (`memory_limit`), and what arrays held stays with a pool, which gives it
+back when it is asked to, or where it would run out. There are two devices.
 """
 
 import importlib.util
@@ -30,7 +31,7 @@ capability = (9, 0)
 shared_memory = 227 * 1024
 n_devices = 2
 n_launches = 0  # of kernels and graphs, so far
-_state = types.SimpleNamespace(device=0, used=0, streams=[])
+_state = types.SimpleNamespace(device=0, used=0, pooled=0, streams=[])
 
 
 class OutOfMemoryError(MemoryError):
@@ -47,9 +48,11 @@ class _Block:
             raise OutOfMemoryError(f"{nbytes} bytes wanted, {_state.used} in use")
         self._nbytes = nbytes
         _state.used += nbytes
+        _state.pooled = min(max(_state.pooled - nbytes, 0), memory_limit - _state.used)
 
     def __del__(self):
         _state.used -= self._nbytes
+        _state.pooled += self._nbytes
 
 
 def _captured():
@@ -416,16 +419,17 @@ class _Pool:
     n_freed = 0
 
     def free_bytes(self):
-        return 0
+        return _state.pooled
 
     def used_bytes(self):
         return _state.used
 
     def total_bytes(self):
-        return _state.used
+        return _state.used + _state.pooled
 
     def free_all_blocks(self):
         self.n_freed += 1
+        _state.pooled = 0
 
 
 _pool = _Pool()
@@ -459,7 +463,7 @@ cuda = types.SimpleNamespace(
         getDevice=lambda: _state.device,
         getDeviceCount=lambda: n_devices,
         getDeviceProperties=_properties,
-        memGetInfo=lambda: (memory_limit - _state.used, memory_limit),
+        memGetInfo=lambda: (memory_limit - _pool.total_bytes(), memory_limit),
         runtimeGetVersion=lambda: 12090,
         driverGetVersion=lambda: 12090,
     ),
