@@ -238,6 +238,21 @@ def cpu_level(config=None):
         return None
 
 
+def try_device(operation, function, config):
+    """What a function of devices returns, or None where the host has to help.
+
+    Raises
+    ------
+    RuntimeError
+        If it fails and the configuration is strict.
+    """
+    try:
+        return function()
+    except _HAND_OVER as error:
+        _next_backend("cuda", operation, error, config or current_config())
+    return None
+
+
 class _Kernels(NamedTuple):
     effective_n_threads: object
     isas: tuple

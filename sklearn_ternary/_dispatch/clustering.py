@@ -11,6 +11,7 @@ from sklearn_ternary._dispatch._choice import (
     device_numbers,
     ready,
     run,
+    try_device,
     wants_device,
 )
 from sklearn_ternary._gpu.arrays import is_device_array
@@ -40,6 +41,30 @@ def device_pieces(X, *, config):
     from sklearn_ternary._gpu.lanes import Pieces
 
     return Pieces(X, device_numbers(config), config.max_device_fraction)
+
+
+def placed(X, *, config):
+    """Dense rows on the device that is asked for, if it has room, else as they are."""
+    if is_device_array(X) or not goes_to_device(X, config=config):
+        return X
+    blocks = device_pieces(X, config=config).stay
+    return blocks[0].X if len(blocks) == 1 else X
+
+
+def silhouette_sums(X, labelings, directions, *, config=None):
+    """Sum of the silhouettes of each labelling, or None where the host has to help.
+
+    X is a CuPy array of shape (n, d), and the labels of the host are numbers from 0 on,
+    all of which occur.
+    """
+    from sklearn_ternary._gpu.silhouettes import silhouette_sums
+
+    config = config or current_config()
+    return try_device(
+        "silhouette_sums",
+        lambda: silhouette_sums(X, labelings, directions, config.max_device_fraction),
+        config,
+    )
 
 
 def row_tiles(X, frame, *, config=None):

@@ -74,7 +74,7 @@ def _warn(error):
     this_call = object()
     if _warned.setdefault(BackendFallbackWarning, this_call) is this_call:
         warnings.warn(
-            f"the device makes no graphs of launches ({type(error).__name__}: {error}); "
+            f"the device makes no graphs ({type(error).__name__}: {error}); "
             "kernels are launched one by one. This is said once.",
             BackendFallbackWarning,
             stacklevel=2,

@@ -4,52 +4,52 @@ import numpy as np
 from scipy import sparse
 from sklearn.metrics import pairwise_distances_chunked
 
+from sklearn_ternary import _dispatch
+from sklearn_ternary._gpu.arrays import is_device_array, like, take, to_host
+from sklearn_ternary._reference.silhouettes import silhouettes_of
+
+# Metrics whose distances devices find.
+_DEVICE_METRICS = ("euclidean", "cosine")
+
 
 def silhouettes(X, labelings, metric, sample_size, random_state):
     """Mean silhouette of each labelling, the distances found once for all."""
     if sample_size is not None and sample_size < X.shape[0]:
         rows = random_state.permutation(X.shape[0])[:sample_size]
-        X, labelings = X[rows], [labels[rows] for labels in labelings]
+        X, labelings = take(X, rows), [labels[rows] for labels in labelings]
     # Clusters without rows do not count.
     numbered = [np.unique(labels, return_inverse=True)[1] for labels in labelings]
+    totals = None
+    if is_device_array(X) and metric in _DEVICE_METRICS:
+        totals = _dispatch.silhouette_sums(X, numbered, metric == "cosine")
+    if totals is None:
+        totals = _sums_on_host(to_host(X), numbered, metric)
+    scores = totals / X.shape[0]
+    for i, labels in enumerate(numbered):
+        if not 1 <= labels.max() < X.shape[0] - 1:
+            scores[i] = np.nan
+    return scores
+
+
+def _sums_on_host(X, numbered, metric):
+    """Sum of the silhouettes of each labelling."""
     members = [_indicator(labels) for labels in numbered]
-    totals = np.zeros(len(labelings))
+    totals = np.zeros(len(numbered))
 
     def add(distances, start):
         for i, (labels, member) in enumerate(zip(numbered, members, strict=True)):
             own = labels[start : start + len(distances)]
-            totals[i] += _silhouette_sum(distances, own, member)
+            totals[i] += silhouettes_of((member @ distances.T).T, labels, own).sum()
 
     for _ in pairwise_distances_chunked(X, metric=metric, reduce_func=add):
         pass
-    scores = totals / X.shape[0]
-    for i, member in enumerate(members):
-        if not 2 <= member.shape[0] < X.shape[0]:
-            scores[i] = np.nan
-    return scores
+    return totals
 
 
 def _indicator(labels):
     """Matrix of the shape (n_clusters, n) that sums the rows of each cluster."""
     n = len(labels)
     return sparse.csr_array((np.ones(n), (labels, np.arange(n))))
-
-
-def _silhouette_sum(distances, own, member):
-    """Sum of the silhouettes of some rows, given their distances to all."""
-    sums = (member @ distances.T).T
-    sizes = member.sum(axis=1)
-    rows = np.arange(len(own))
-    alone = sizes[own] == 1
-    within = sums[rows, own] / np.maximum(sizes[own] - 1, 1)
-    means = sums / sizes
-    means[rows, own] = np.inf
-    between = means.min(axis=1)
-    with np.errstate(invalid="ignore"):
-        silhouettes = (between - within) / np.maximum(between, within)
-    # By definition, of a row that is alone; of rows that are all equal.
-    silhouettes[alone | np.isnan(silhouettes)] = 0
-    return float(silhouettes.sum())
 
 
 def below_the_chord(candidates, inertias):
@@ -102,26 +102,27 @@ def _log(inertia):
 
 
 class _References:
-    """Draws data like X without clusters: even in a box around it."""
+    """Draws data like X without clusters: even in a box around it, where X is."""
 
     def __init__(self, X, random_state):
         self.random_state = random_state
-        self.dtype, self.n = X.dtype, X.shape[0]
+        self.X = X
         self.mean = X.mean(axis=0, dtype=np.float64)
         centered = X - self.mean
         self._set_box(centered, np.eye(X.shape[1]))
         sides = self.high - self.low
         # Components of data without directions are no better than any axes.
-        self._set_box(centered, np.linalg.eigh(centered.T @ centered)[1])
+        self._set_box(centered, np.linalg.eigh(to_host(centered.T @ centered))[1])
         if (sides**2).sum() < ((self.high - self.low) ** 2).sum():
             self._set_box(centered, np.eye(X.shape[1]))
 
     def _set_box(self, centered, axes):
-        along = centered @ axes
-        self.axes, self.low, self.high = axes, along.min(axis=0), along.max(axis=0)
+        self.axes = like(axes, self.X)
+        along = centered @ self.axes
+        self.low, self.high = to_host(along.min(axis=0)), to_host(along.max(axis=0))
 
     def draw(self):
         """Draw one data set."""
-        shape = self.n, len(self.mean)
-        along = self.random_state.uniform(self.low, self.high, size=shape)
-        return (along @ self.axes.T + self.mean).astype(self.dtype)
+        along = self.random_state.uniform(self.low, self.high, size=self.X.shape)
+        drawn = like(along, self.X) @ self.axes.T + self.mean
+        return drawn.astype(self.X.dtype)

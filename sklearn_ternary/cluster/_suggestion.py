@@ -8,7 +8,15 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.utils import check_array, check_random_state
 
-from sklearn_ternary._gpu.arrays import device_of, from_device, like, to_host
+from sklearn_ternary import _dispatch
+from sklearn_ternary._config import effective_config
+from sklearn_ternary._gpu.arrays import (
+    device_of,
+    from_device,
+    is_device_array,
+    to_host,
+)
+from sklearn_ternary._in_kind import validated
 from sklearn_ternary._sklearn_compat import Interval, StrOptions, validate_params
 from sklearn_ternary.cluster._clustered_kmeans import ClusteredKMeans
 from sklearn_ternary.cluster._number_scores import (
@@ -148,14 +156,18 @@ def suggest_n_clusters(
     >>> suggestion.scores.round(2)
     array([0.61, 0.67, 0.75, 0.62, 0.55, 0.45])
     """
-    given = from_device(X)
-    X = check_array(
-        to_host(given), accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
-    )
+    estimator = ClusteredKMeans() if estimator is None else estimator
+    X = _checked(X, estimator)
+    with device_of(X):
+        return _suggestion(
+            X, k_range, method, estimator, n_references, sample_size, random_state
+        )
+
+
+def _suggestion(X, k_range, method, estimator, n_references, sample_size, random_state):
     candidates = _checked_range(k_range, method, X)
     random_state = check_random_state(random_state)
-    estimator = ClusteredKMeans() if estimator is None else estimator
-    kmeans = _Fits(estimator, random_state, given)
+    kmeans = _Fits(estimator, random_state)
     fitted = [kmeans.fit(X, k) for k in candidates]
     inertias = np.array([one.inertia_ for one in fitted], dtype=np.float64)
     errors = None
@@ -188,6 +200,19 @@ def suggest_n_clusters(
     )
 
 
+def _checked(X, estimator):
+    """Data of the host, or, where a k-means of ours is fitted, of a device."""
+    X = from_device(X)
+    if not isinstance(estimator, ClusteredKMeans):
+        X = to_host(X)
+    if is_device_array(X):
+        return validated(ClusteredKMeans(), X, reset=True)
+    X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
+    if isinstance(estimator, ClusteredKMeans) and not sparse.issparse(X):
+        X = _dispatch.placed(X, config=effective_config())
+    return X
+
+
 def _checked_range(k_range, method, X):
     """Return the candidates, ascending."""
     values = np.asarray(k_range)
@@ -214,14 +239,10 @@ def _checked_range(k_range, method, X):
 
 
 class _Fits:
-    """Fits clones of an estimator, each with random numbers of its own.
+    """Fits clones of an estimator, each with random numbers of its own."""
 
-    Ours are fitted where the data given is; others may know arrays of the host alone.
-    """
-
-    def __init__(self, estimator, random_state, given):
+    def __init__(self, estimator, random_state):
         self.estimator = estimator
-        self.home = given if isinstance(estimator, ClusteredKMeans) else None
         self.random_state = random_state
         self.is_random = "random_state" in estimator.get_params()
 
@@ -230,8 +251,7 @@ class _Fits:
         params = {"n_clusters": int(n_clusters)}
         if self.is_random:
             params["random_state"] = self.random_state.randint(_LARGEST_SEED)
-        with device_of(self.home):
-            return clone(self.estimator).set_params(**params).fit(like(X, self.home))
+        return clone(self.estimator).set_params(**params).fit(X)
 
 
 def _argmax(scores):

@@ -10,6 +10,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.metrics import silhouette_score
 from sklearn.neural_network import MLPClassifier
 
 from sklearn_ternary import (
@@ -28,6 +29,8 @@ from sklearn_ternary import (
 )
 from sklearn_ternary import cluster as clusters
 from sklearn_ternary import quantization as q
+from sklearn_ternary._gpu import silhouettes
+from sklearn_ternary.cluster import _number_scores
 from sklearn_ternary.exceptions import BackendFallbackWarning
 from sklearn_ternary.neural_network import AuxiliaryStepPredictor
 
@@ -285,15 +288,58 @@ def test_function(cupy, name):
     check_equal(moved, expected)
 
 
-def test_suggestions(cupy):
-    """They are numbers, of the host."""
+SUGGESTED = {
+    "silhouette": {"sample_size": 40},
+    "silhouette of directions": {"estimator": kmeans(metric="cosine")},
+    "elbow": {},
+    "gap": {"n_references": 1},
+}
+
+
+@pytest.mark.parametrize("name", SUGGESTED)
+def test_suggestions(cupy, name, monkeypatch):
+    """They are numbers, of the host; the distances are found on the device."""
+    options = {"method": name.split()[0], "random_state": 0, **SUGGESTED[name]}
+    expected = clusters.suggest_n_clusters(X, range(2, 5), **options)
+
+    def refused(*args, **options):
+        raise AssertionError("distances found on the host")
+
+    monkeypatch.setattr(_number_scores, "pairwise_distances_chunked", refused)
+    # One row is equal to another, and one cluster may be a single row.
     there = on_device(cupy, 1, X)
-    for method in ("silhouette", "elbow", "gap"):
-        options = {"method": method, "random_state": 0, "n_references": 1}
-        expected = clusters.suggest_n_clusters(X, range(2, 5), **options)
-        found = clusters.suggest_n_clusters(there, range(2, 5), **options)
+    several = [clusters.suggest_n_clusters(there, range(2, 5), **options)]
+    with config_context(backend="cuda", strict=True):
+        several.append(clusters.suggest_n_clusters(X, range(2, 5), **options))
+    for found in several:
         assert found.n_clusters == expected.n_clusters
-        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+        assert isinstance(found.scores, np.ndarray)
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+
+
+def test_silhouettes_in_panels(cupy, monkeypatch):
+    """As scikit-learn finds them, whatever number of rows there is memory for."""
+    labels = [Y, np.arange(len(X)) // 59, np.zeros(len(X), int)]
+    labels[2][:2] = 1, 2
+    rows = X.copy()
+    rows[5:9] = rows[4]
+    monkeypatch.setattr(silhouettes, "free_bytes", lambda cupy: 8 * 4 * 7 * len(X))
+    for metric in ("euclidean", "cosine"):
+        sums = silhouettes.silhouette_sums(
+            cupy.asarray(rows), labels, metric == "cosine", 1.0
+        )
+        wanted = [silhouette_score(rows, one, metric=metric) for one in labels]
+        np.testing.assert_allclose(sums / len(X), wanted, atol=1e-6)
+    monkeypatch.setattr(cupy, "memory_limit", 9000)
+    args = cupy.asarray(rows), labels, "euclidean", None, None
+    with pytest.warns(BackendFallbackWarning, match="silhouette_sums"):
+        scores = _number_scores.silhouettes(*args)
+    wanted = [silhouette_score(rows, one) for one in labels]
+    np.testing.assert_allclose(scores, wanted, atol=1e-6)
+
+
+def test_precision_is_suggested(cupy):
+    there = on_device(cupy, 1, X)
     assert q.suggest_precision(there, 15, scale="absmean") == q.suggest_precision(
         X, 15, scale="absmean"
     )
