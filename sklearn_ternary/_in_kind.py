@@ -72,13 +72,14 @@ def through_host(function):
             return function(*args, **options)
         args = map(to_host, args)
         options = {key: to_host(value) for key, value in options.items()}
-        return _moved(function(*args, **options), home)
+        return moved(function(*args, **options), home)
 
     return there_and_back
 
 
-def _moved(result, home):
+def moved(result, home):
+    """Arrays of numbers in a result, moved to where `home` is."""
     if isinstance(result, (list, tuple)):
-        return type(result)(_moved(part, home) for part in result)
+        return type(result)(moved(part, home) for part in result)
     is_array = isinstance(result, np.ndarray) and result.dtype.kind in "biuf"
     return like(result, home) if is_array else result

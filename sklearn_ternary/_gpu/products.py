@@ -58,7 +58,8 @@ def _multiply_int8(cupy, matrix, X):
 
 def _multiply_float(cupy, matrix, X):
     """Unpack panels of rows, and multiply by them."""
-    packed, scale = cupy.asarray(matrix.packed), cupy.asarray(matrix.scale)
+    number = cupy.cuda.runtime.getDevice()
+    packed, scale = matrix.form(("cuda, packed", number), _packed_on_device)
     n_rows, n_values = packed.shape[0], matrix.n_values
     width = n_values if matrix.transposed else n_rows
     y = cupy.zeros((X.shape[0], width), X.dtype)
@@ -73,6 +74,12 @@ def _multiply_float(cupy, matrix, X):
         else:
             y[:, rows] = X @ W.T
     return y
+
+
+def _packed_on_device(packed, n_values, layout, scale, group_size, transposed):
+    """Bytes and scales, which go to the device once."""
+    cupy = require()
+    return cupy.asarray(packed), cupy.asarray(scale)
 
 
 class DeviceMatrix:

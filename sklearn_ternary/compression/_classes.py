@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ternary._in_kind import through_host
 from sklearn_ternary.compression._job import Options
+from sklearn_ternary.compression._on_device import through_outputs
 from sklearn_ternary.compression._run import run
 
 # What scikit-learn hangs on estimators beside parameters and results: requests for
@@ -31,6 +32,8 @@ class CompressedEstimator:
     """
 
     _original_class = None
+    # Methods that do nothing with samples but `checked_product`.
+    of_outputs = ()
 
     def __reduce__(self):
         # The class has no name in a module: it is made again from the original.
@@ -85,14 +88,15 @@ _OF_SAMPLES = (
 )
 
 
-class _ThroughHost:
-    """A method that the class has under conditions, with `through_host`."""
+class _Wrapped:
+    """A method that the class has under conditions, wrapped."""
 
-    def __init__(self, method):
+    def __init__(self, method, wrap):
         self.method = method
+        self.wrap = wrap
 
     def __get__(self, instance, owner=None):
-        return through_host(self.method.__get__(instance, owner))
+        return self.wrap(self.method.__get__(instance, owner))
 
 
 # They change float weights in place.
@@ -139,9 +143,16 @@ def compressed_class(original_class, mixin):
     for name in _OF_SAMPLES:
         method = inspect.getattr_static(cls, name, None)
         if method is not None:
-            wrap = through_host if inspect.isfunction(method) else _ThroughHost
-            setattr(cls, name, wrap(method))
+            wrap = through_outputs if _is_of_outputs(cls, name) else through_host
+            plain = inspect.isfunction(method)
+            setattr(cls, name, wrap(method) if plain else _Wrapped(method, wrap))
     return cls
+
+
+def _is_of_outputs(cls, name):
+    """Whether a method looks at samples through products with the weights alone."""
+    definer = next(base for base in cls.__mro__ if name in vars(base))
+    return name in cls.of_outputs and definer.__module__.startswith("sklearn")
 
 
 def _new(original_class, mixin):

@@ -5,6 +5,7 @@ from scipy import sparse
 from sklearn import discriminant_analysis, linear_model, svm
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklearn_ternary._gpu.arrays import like
 from sklearn_ternary.compression._classes import (
     CompressedEstimator,
     compressed_class,
@@ -68,6 +69,13 @@ class _CompressedLinear(CompressedEstimator):
     """Outputs ``X @ coef_.T + intercept_`` with `coef_` packed."""
 
     public_methods = {}
+    of_outputs = (
+        "decision_function",
+        "predict",
+        "predict_log_proba",
+        "predict_proba",
+        "score",
+    )
 
     @classmethod
     def compress_part(cls, estimator, job):
@@ -90,7 +98,7 @@ class _CompressedLinear(CompressedEstimator):
         product = product.astype(dtype, copy=False)
         if self._coef_ndim == 1:
             product = product[:, 0]
-        return product + self.intercept_
+        return product + like(np.asarray(self.intercept_), product)
 
     def _checked_outputs(self, X, formats, **options):
         check_is_fitted(self)

@@ -5,6 +5,7 @@ from scipy.special import expit, softmax
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_ternary._gpu.arrays import as_array, is_device_array, like
 from sklearn_ternary.compression._classes import (
     CompressedEstimator,
     compressed_class,
@@ -20,11 +21,17 @@ from sklearn_ternary.quantization._transposed import TransposedTernaryArray
 ACTIVATIONS = {
     "identity": lambda Z: Z,
     "tanh": np.tanh,
-    "logistic": expit,
+    "logistic": lambda Z: 1 / (1 + np.exp(-Z)) if is_device_array(Z) else expit(Z),
     "relu": lambda Z: np.maximum(Z, 0),
-    "softmax": lambda Z: softmax(Z, axis=1),
+    "softmax": lambda Z: _softmax(Z) if is_device_array(Z) else softmax(Z, axis=1),
     "exp": np.exp,
 }
+
+
+def _softmax(Z):
+    E = np.exp(Z - Z.max(axis=1, keepdims=True))
+    return E / E.sum(axis=1, keepdims=True)
+
 
 # The weights, copies of them, and the state of the optimizer.
 _WEIGHTS = (
@@ -53,32 +60,45 @@ class _CompressedNetwork(CompressedEstimator):
         }
         return with_state(compressed_class(type(estimator), cls), state)
 
+    of_outputs = ("predict", "predict_log_proba", "predict_proba", "score")
+
     def _forward_pass_fast(self, X, check_input=True):
         # scikit-learn's `predict` and `predict_proba` call this.
-        activations, bias = self._compression.activations, self.intercepts_[-1]
+        if is_device_array(X):
+            return checked_product(self, X, self._outputs)
+        if not check_input:
+            return self._outputs(X)
+        dtype = None
 
         def first_layer(X):
             nonlocal dtype
-            dtype = np.result_type(X.dtype, bias.dtype)
-            return _times(X, self.coefs_[0], activations)
+            dtype = X.dtype
+            return self._first_layer(X)
 
-        dtype = None
-        if check_input:
-            formats = ["csr", "csc"]
-            Z = checked_product(self, X, first_layer, accept_sparse=formats)
-        else:
-            Z = first_layer(X)
+        Z = checked_product(self, X, first_layer, accept_sparse=["csr", "csc"])
+        return self._further_layers(Z, dtype)
+
+    def _outputs(self, X):
+        return self._further_layers(self._first_layer(X), X.dtype)
+
+    def _first_layer(self, X):
+        return _times(X, self.coefs_[0], self._compression.activations)
+
+    def _further_layers(self, Z, dtype):
+        activation = ACTIVATIONS[self.activation]
         for before, W in zip(self.intercepts_, self.coefs_[1:], strict=False):
-            Z += before
-            Z = _times(ACTIVATIONS[self.activation](Z), W, activations)
-        return ACTIVATIONS[self.out_activation_](Z.astype(dtype, copy=False) + bias)
+            Z += like(before, Z)
+            Z = _times(activation(Z), W, self._compression.activations)
+        bias = like(self.intercepts_[-1], Z)
+        Z = Z.astype(np.result_type(dtype, bias.dtype), copy=False)
+        return ACTIVATIONS[self.out_activation_](Z + bias)
 
 
 def _times(values, W, activations):
     """Product with one layer in float32, with packed weights or not."""
     if isinstance(W, TransposedTernaryArray):
         return rows_times(values, W.T, activations)
-    return np.asarray(values @ W)
+    return as_array(values @ like(W, values))
 
 
 def _packed_layers(estimator, job):

@@ -4,6 +4,7 @@ import numpy as np
 from scipy import sparse
 
 from sklearn_ternary import _dispatch
+from sklearn_ternary._gpu.arrays import as_array
 from sklearn_ternary._layouts import get_layout
 from sklearn_ternary._reference.groups import spread
 from sklearn_ternary.linalg import ternary_matmul
@@ -17,7 +18,7 @@ def rows_times(X, A, activations, dtype=np.float32):
 
     Parameters
     ----------
-    X : ndarray or sparse of shape (n_samples, n_inputs)
+    X : ndarray, CuPy array or sparse of shape (n_samples, n_inputs)
     A : TernaryArray of shape (n_outputs, n_inputs)
     activations : {"float32", "int8"}
     dtype : dtype, default=float32
@@ -27,9 +28,10 @@ def rows_times(X, A, activations, dtype=np.float32):
     Returns
     -------
     product : ndarray of shape (n_samples, n_outputs), of `dtype` or float32
+        Where X is.
     """
     if not sparse.issparse(X):
-        X = np.asarray(X, dtype=np.result_type(dtype, np.float32))
+        X = as_array(X, dtype=np.result_type(dtype, np.float32))
         return ternary_matmul(X, A.T, activations=activations)
     if activations != "float32":
         raise ValueError(

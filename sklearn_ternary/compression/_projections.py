@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.decomposition import PCA, IncrementalPCA, TruncatedSVD
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from sklearn_ternary._gpu.arrays import like
 from sklearn_ternary.compression._classes import (
     CompressedEstimator,
     compressed_class,
@@ -35,7 +36,7 @@ def _transform(self, X):
     def project(X):
         X_new = rows_times(X, self.components_, self._compression.activations)
         dtype = np.result_type(X.dtype, self._offset.dtype)
-        return X_new.astype(dtype, copy=False) + self._offset
+        return X_new.astype(dtype, copy=False) + like(self._offset, X_new)
 
     options = {} if isinstance(self, TruncatedSVD) else {"dtype": _FLOATS}
     X_new = checked_product(self, X, project, accept_sparse=["csr", "csc"], **options)
@@ -100,6 +101,7 @@ class _CompressedProjection(CompressedEstimator):
         "fit_transform": _fit_transform,
         "get_feature_names_out": get_feature_names_out,
     }
+    of_outputs = ("transform",)
 
     @classmethod
     def compress_part(cls, estimator, job):

@@ -9,6 +9,8 @@ from scipy import sparse
 from sklearn.utils.validation import validate_data
 
 from sklearn_ternary._dispatch._choice import cpu_level
+from sklearn_ternary._gpu.arrays import is_device_array, to_host
+from sklearn_ternary._in_kind import validated
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _CSR = (sparse.csr_array, sparse.csr_matrix)
@@ -16,6 +18,8 @@ _CSR = (sparse.csr_array, sparse.csr_matrix)
 
 def checked_product(estimator, X, multiply, **options):
     """``multiply(X)`` for samples that scikit-learn's checks let pass.
+
+    A CuPy array is multiplied where it is; the outputs are of the host.
 
     Parameters
     ----------
@@ -31,6 +35,10 @@ def checked_product(estimator, X, multiply, **options):
     -------
     outputs : ndarray of shape (n_samples, n_outputs)
     """
+    if is_device_array(X):
+        X = validated(estimator, X, reset=False)
+        with X.device:
+            return to_host(multiply(X))
     if _is_plain(X, estimator, options.get("accept_sparse", ())):
         outputs = multiply(X)
         if outputs.size and np.isfinite(outputs).all():

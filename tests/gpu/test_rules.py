@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.metrics import silhouette_score
-from sklearn.neural_network import MLPClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from sklearn_ternary import (
     AdaptiveQuantizer,
@@ -348,34 +349,55 @@ def test_precision_is_suggested(cupy):
 COMPRESSED = {
     "linear": LogisticRegression(),
     "under conditions": SGDClassifier(loss="log_loss", random_state=0),
-    "network": MLPClassifier(4, max_iter=3, random_state=0),
+    "network": MLPClassifier((4, 3), max_iter=3, random_state=0),
+    "network, logistic": MLPClassifier(
+        4, activation="logistic", max_iter=3, random_state=0
+    ),
+    "regression": Ridge(),
+    "network, regression": MLPRegressor(
+        hidden_layer_sizes=(4,), max_iter=3, random_state=0
+    ),
+    "discriminant": LinearDiscriminantAnalysis(),
     "projection": PCA(3),
 }
 
 
 @pytest.mark.parametrize("name", COMPRESSED)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_compressed(cupy, name):
-    """scikit-learn's checks are of the host; what is predicted goes back."""
-    original = COMPRESSED[name].fit(X, Y)
+def test_compressed(cupy, name, monkeypatch):
+    """Products are of the device; what scikit-learn makes of them goes back."""
+    target = Y if name != "network" else Y + (X[:, 1] > 0)
+    original = COMPRESSED[name].fit(X, target)
     expected = compress(original, X)
     there = on_device(cupy, 1, X)
     got = compress(original, there)
     assert cupy.get_default_memory_pool().used_bytes() == there.nbytes
-    again = clone(got).fit(there, on_device(cupy, 1, Y))
+    again = clone(got).fit(there, on_device(cupy, 1, target))
     assert type(again) is type(got)
     names = ("predict", "predict_proba", "decision_function", "transform")
+    # Samples do not leave the device: fewer outputs than features are copied.
+    copied = []
+    get_host = cupy.ndarray.get
+    monkeypatch.setattr(
+        cupy.ndarray, "get", lambda a: copied.append(a.shape) or get_host(a)
+    )
     called = [method for method in names if hasattr(expected, method)]
     assert called
     for method in called:
         wanted = getattr(expected, method)(X)
+        copied.clear()
         found = getattr(got, method)(there)
+        if (name, method) != ("discriminant", "transform"):
+            assert X.shape not in copied
         check_all_on(cupy, 1, [found, getattr(again, method)(there)])
         check_equal(found, wanted, get)
         with config_context(backend="cuda", strict=True):
             moved = getattr(got, method)(X)
         check_all_on(cupy, None, [moved])
         check_equal(moved, wanted)
+    if hasattr(expected, "score"):
+        scores = got.score(there, on_device(cupy, 1, target)), expected.score(X, target)
+        assert scores[0] == pytest.approx(scores[1])
     assert not hasattr(compress(SGDClassifier().fit(X, Y)), "predict_proba")
 
 
