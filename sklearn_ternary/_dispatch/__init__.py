@@ -50,6 +50,7 @@ from sklearn_ternary._dispatch.quantization import (
     quantize_codes,
     quantize_pack,
     quantize_values,
+    search_groups,
     unpack,
     unpack_values,
 )
@@ -93,6 +94,7 @@ __all__ = [
     "quantize_values",
     "row_codes",
     "row_tiles",
+    "search_groups",
     "silhouette_sums",
     "unpack",
     "unpack_values",

@@ -3,7 +3,15 @@
 from dataclasses import replace
 
 from sklearn_ternary._config import current_config
-from sklearn_ternary._dispatch._choice import ready, run, wants_device
+from sklearn_ternary._dispatch._choice import (
+    choose,
+    device_numbers,
+    ready,
+    run,
+    try_device,
+    wants_device,
+)
+from sklearn_ternary._gpu.arrays import is_device_array
 
 
 def group_scale(X, group_size, scale, n_levels, *, config=None):
@@ -20,6 +28,40 @@ def column_abs_sum(X, total, *, config=None):
 def column_abs_max(X, largest, *, config=None):
     """Raise `largest` to the largest magnitudes of X; all of it or, on error, none."""
     run("column_abs_max", X.size, X.dtype, (ready(X), largest), config)
+
+
+def search_groups(values, bounds, search, parameters, *, config=None):
+    """What ``search(groups, *parameters)`` finds on a device, or None without one.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_values,)
+        A CuPy array, or one that goes to the device that is asked for.
+    bounds : ndarray of shape (n_groups + 1,), int64
+        Where each group starts, and the last ends.
+    search : callable
+        Is given `SortedGroups`, and the parameters of these groups.
+    parameters : list of ndarray of shape (n_groups,)
+
+    Returns
+    -------
+    found : list or None
+        One result for each batch of groups; None where the host has to search.
+    """
+    config = config or current_config()
+    on_device = is_device_array(values)
+    if not (on_device or wants_device(config)):
+        return None
+    choice = choose(
+        "group_scale", values.size, values.dtype, config=config, on_device=on_device
+    )
+    if choice.backend != "cuda":
+        return None
+    from sklearn_ternary._gpu.clipping import search_sorted
+
+    device = values.device.id if on_device else device_numbers(config)[0]
+    args = values, bounds, search, parameters, config.max_device_fraction, device
+    return try_device("best_step", lambda: search_sorted(*args), config)
 
 
 def columns(X, start, stop, *, config=None):

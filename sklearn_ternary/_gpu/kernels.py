@@ -13,6 +13,7 @@ _FOLDER = Path(__file__).parent
 # What stands before the text of each file.
 _HEADERS = {
     "affine": ("real", "rows"),
+    "clipping": ("real", "rows"),
     "clusters": ("real", "rows"),
     "codec": ("rows", "digits"),
     "lloyd": ("nearest",),

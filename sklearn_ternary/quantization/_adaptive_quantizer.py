@@ -10,6 +10,7 @@ from sklearn_ternary import _dispatch
 from sklearn_ternary._config import get_config
 from sklearn_ternary._gpu.arrays import (
     contiguous,
+    is_device_array,
     like,
     namespace,
     on_its_device,
@@ -162,7 +163,7 @@ class AdaptiveQuantizer(
         n_samples, n_features = X.shape
         sizes = {"feature": 1, "block": min(self.block_size or 1, n_features)}
         self._group_size = sizes.get(self.granularity, n_features)
-        scales, thresholds, errors = self._candidates(to_host(X), levels)
+        scales, thresholds, errors = self._candidates(X, levels)
 
         starts = np.arange(0, n_features, self._group_size)
         n_values = n_samples * np.diff(np.append(starts, n_features))
@@ -252,15 +253,26 @@ def _candidate(values, group_size, n_levels, scale, exponent):
         scales, thresholds = _dispatch.group_scale(values, group_size, scale, n_levels)
     else:
         half = n_levels // 2
-        step = best_step(values[0], starts, half, half)[None]
+        step = like(best_step(values[0], starts, half, half)[None], values)
         scales = step * step.dtype.type(half)
-        thresholds = np.zeros_like(scales)
+        thresholds = namespace(scales).zeros_like(scales)
     rounded = _rounded(values, scales, thresholds, group_size, n_levels)
     with np.errstate(under="ignore"):
         x = np.ldexp(values[0].astype(np.float64), -exponent)
         y = np.ldexp(rounded[0].astype(np.float64), -exponent)
-        errors = np.add.reduceat((x - y) ** 2, starts)
-    return scales[0], thresholds[0], errors
+        errors = _group_sums((x - y) ** 2, group_size)
+    return to_host(scales[0]), to_host(thresholds[0]), errors
+
+
+def _group_sums(values, group_size):
+    """Sums of groups, the last of which may be shorter; of the host."""
+    if not is_device_array(values):
+        return np.add.reduceat(values, np.arange(0, len(values), group_size))
+    whole = len(values) // group_size * group_size
+    sums = to_host(values[:whole].reshape(-1, group_size).sum(axis=1))
+    return (
+        np.append(sums, to_host(values[whole:].sum())) if whole < len(values) else sums
+    )
 
 
 def _rounded(X, scale, threshold, group_size, n_levels):

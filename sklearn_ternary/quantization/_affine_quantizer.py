@@ -194,7 +194,7 @@ class AffineQuantizer(
         elif self.calibration == "percentile":
             self._set_range(*self._percentiles(to_host(X)))
         else:
-            self._set_least_squares(to_host(X))
+            self._set_least_squares(X)
         self._describe(X)
         return self
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from sklearn_ternary import _dispatch
 from sklearn_ternary._config import get_config
-from sklearn_ternary._gpu.arrays import like, namespace, on_its_device, to_host
+from sklearn_ternary._gpu.arrays import like, namespace, on_its_device
 from sklearn_ternary._layouts import DENSEST
 from sklearn_ternary._reference.groups import n_groups
 from sklearn_ternary._validation import as_float_array, check_finite
@@ -344,7 +344,7 @@ def _quantized(W, n_levels, scale, axis, block_size):
     X = as_matrix(W)
     group_size, per_row = grouping(W.shape, axis, block_size)
     half = n_levels // 2
-    step = like(_steps(to_host(X), group_size, per_row, half), X)
+    step = like(_steps(X, group_size, per_row, half), X)
     # Levels are code * (scale / half): a step in two roundings.
     scales = step * step.dtype.type(half)
     step = scales / step.dtype.type(half)

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from sklearn_ternary import _gpu, _reference
-from sklearn_ternary._gpu import device, kernels, scales, searches
+from sklearn_ternary._gpu import clipping, device, kernels, scales, searches
 from sklearn_ternary._gpu.blocks import Block, FixedSums
+from sklearn_ternary._gpu.clipping import SortedGroups
 from sklearn_ternary._gpu.lanes import Lane
 from sklearn_ternary._gpu.programs import Program
 from sklearn_ternary._gpu.steps import Steps
@@ -23,6 +24,7 @@ from sklearn_ternary._reference import sums
 from sklearn_ternary._reference.products import StoredMatrix
 from sklearn_ternary._reference.programs import Program as ReferenceProgram
 from sklearn_ternary.cluster._frame import make_frame
+from sklearn_ternary.quantization._clipping import _Groups, best_step
 
 SCALES = [
     ("__syncthreads(); // the last group's are read", ";"),
@@ -48,6 +50,25 @@ SEARCHES = [
     ("column < n_columns", "column < 2 * n_columns"),
     ("(double)x[i] * (double)x[i]", "(double)(x[i] * x[i])"),
     ("places[2 * item + 1] = best.twos;", "places[2 * item + 2] = best.twos;"),
+]
+CLIPPING = [
+    ("(x[at] < 0) == (list == 0)", "(list == 0)"),
+    ("at < bounds[group + 1]", "at <= bounds[group + 1]"),
+    (
+        "floor(x[k] / step + 0.5) >= (double)c",
+        "floor(x[k] / step + 0.5) > (double)c",
+    ),
+    ("1 + (threadIdx.x & 31)", "(int)(threadIdx.x & 31)"),
+    ("warp_sum(all.codes)", "all.codes"),
+    ("limit * step", "(limit + 1) * step"),
+    ("steps[row < n_groups ? row : row - n_groups]", "steps[row % 2]"),
+    ("error = warp_sum(error);", ";"),
+    ("row == group && first == 0", "false"),
+    ("best[2 * item + 1] = step;", "best[2 * item + 2] = step;"),
+    (
+        "squares[low - 1] + most * ((double)low * most - 2 * sums[low - 1])",
+        "squares[low - 1]",
+    ),
 ]
 AFFINE = [
     (
@@ -189,6 +210,29 @@ def exercise_searches():
     X[1, :100] = 2
     for kind, n_levels in (("mse", 3), ("norm", 5)):
         compare("group_scale", X, 100, kind, n_levels)
+
+
+def exercise_clipping():
+    """Groups that share a launch, and one whose best step clips nothing."""
+    cupy = sys.modules["cupy"]
+    rng = np.random.default_rng(0)
+    levels = np.rint(rng.uniform(-7, 7, 30)) / 4
+    values = np.concatenate([rng.lognormal(0, 1, 70), rng.standard_t(2, 40), levels])
+    values, starts = values.astype(np.float32), np.array([0, 70, 110])
+    for limits in ((7, 7), (40, 3), (127, 127)):
+        found = best_step(cupy.asarray(values), starts, *limits)
+        np.testing.assert_allclose(found, best_step(values, starts, *limits), rtol=1e-7)
+    bounds = np.append(starts, len(values))
+    groups = (
+        SortedGroups(cupy.asarray(values), bounds),
+        _Groups(values, np.diff(bounds)),
+    )
+    sums = []
+    for one in groups:
+        one.set_limits(np.array([2, 7, 0]), np.array([3, 7, 40]))
+        step = one.largest_step() * 0.7
+        sums.append([*one.tried(step), *one.dots(step), one.n_events(2 * step, step)])
+    np.testing.assert_allclose(*sums, rtol=1e-9, atol=1e-12)
 
 
 def exercise_codec():
@@ -361,6 +405,7 @@ EXERCISES = {
     "matmul": ("matmul", 227 * KIBI, exercise_matmul, MATMUL),
     "scales": ("scales", 227 * KIBI, exercise_scales, SCALES),
     "searches": ("searches", 227 * KIBI, exercise_searches, SEARCHES),
+    "clipping": ("clipping", 227 * KIBI, exercise_clipping, CLIPPING),
     "codec": ("codec", 227 * KIBI, exercise_codec, CODEC),
     "affine": ("affine", 227 * KIBI, exercise_affine, AFFINE),
     "quantize": ("quantize", 227 * KIBI, exercise_quantize, []),
@@ -377,6 +422,7 @@ def small(patch):
     patch.setattr(scales, "_ROWS_PER_BLOCK", 2)
     patch.setattr(kernels, "blocks_per_multiprocessor", lambda name: 1)
     patch.setattr(scales, "CHUNK", 64)
+    patch.setattr(clipping, "_CHUNK", 64)
     patch.setattr(searches, "_EVENTS", 64)
     patch.setattr(searches, "_SORTED_VALUES", 600)
     patch.setattr(sums, "CHUNK", 64)

@@ -96,7 +96,13 @@ CASES = {
     ),
     "affine, percentile": Case(AffineQuantizer(calibration="percentile"), "transform"),
     "affine, mse": Case(AffineQuantizer(4, calibration="mse"), "transform"),
-    "adaptive": Case(AdaptiveQuantizer(4), "transform", on_host=True),
+    "affine, mse with zero points": Case(
+        AffineQuantizer(4, scheme="affine", calibration="mse"), "transform"
+    ),
+    "adaptive": Case(AdaptiveQuantizer(4), "transform"),
+    "adaptive, blocks": Case(
+        AdaptiveQuantizer(4, granularity="block", block_size=5), "transform"
+    ),
     "k-means": Case(kmeans(), *KMEANS),
     "k-means, cosine": Case(kmeans(metric="cosine"), *KMEANS),
     "k-means, mini-batches": Case(kmeans(batch_size=20, max_iter=2), *KMEANS),
