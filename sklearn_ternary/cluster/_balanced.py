@@ -1,10 +1,13 @@
 """Labels of least cost with no cluster too small or too large."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
 from sklearn_ternary import _dispatch
+from sklearn_ternary._gpu.arrays import to_host
+from sklearn_ternary.cluster._device_rows import DeviceRows
 
 # Prices are first found for about so many rows of each cluster.
 _SAMPLED = 100
@@ -59,7 +62,8 @@ class BalancedLabels:
 
     Parameters
     ----------
-    rows : DenseRows, SparseRows or BlockedRows
+    rows : DenseRows, SparseRows, BlockedRows or DeviceRows
+        Of the latter, distances are found on the device, and prices of the host.
     weight : ndarray of shape (n,) or None
         Rows of weight 0 do not count and get the nearest centre.
     smallest, largest : int
@@ -76,7 +80,7 @@ class BalancedLabels:
 
     def begin(self, centers):
         """Find the labels; prices are kept for the next centres, which are similar."""
-        labels = self.rows.nearest(centers)
+        labels = to_host(self.rows.nearest(centers))
         counted = slice(None)
         if self.weight is not None:
             counted = np.flatnonzero(self.weight > 0)
@@ -88,6 +92,8 @@ class BalancedLabels:
         if self.weight is not None:
             costs = costs.take(counted, axis=1) * self.weight[counted]
         limits, config = (self.smallest, self.largest), self.rows.config
+        if isinstance(self.rows, DeviceRows):
+            config = replace(config, backend="auto")
         if self.prices is None:
             self.prices = _prices_of_some(costs, *limits, config)
         labels[counted], self.prices = assign(
@@ -95,7 +101,9 @@ class BalancedLabels:
         )
 
     def _costs(self, centers):
-        """Squared distances, of the scale that rows are compared in."""
+        """Squared distances, of the scale that rows are compared in, of the host."""
+        if isinstance(self.rows, DeviceRows):
+            return np.ascontiguousarray(self.rows.squared_distances(centers).T)
         costs = np.empty((len(centers), self.rows.shape[0]), dtype=self.rows.dtype)
         for part, block in self.rows.blocks():
             for start in range(0, part.stop - part.start, _FOUND):

@@ -306,14 +306,12 @@ class ClusteredKMeans(HostPickles, CallbackSupportMixin, CentersMixin, BaseEstim
                 f"{_size_limit(self)} does not go with batch_size={self.batch_size}"
             )
         given = given_centers(self)
-        # The labels of clusters of given sizes are found on the host.
         data = read(
             self,
             X,
             config,
             reset=True,
             centers=given,
-            host_only=_size_limit(self) is not None,
             measured=self.batch_size is None,
         )
         self._check_rows(data)

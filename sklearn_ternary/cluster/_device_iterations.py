@@ -32,10 +32,12 @@ class DeviceIterations:
     weight : ndarray of shape (n,) or None
         Of the host.
     n_clusters : int
+    labelling : BalancedLabels, default=None
+        Finds the labels for centres; None finds the nearest ones.
     """
 
-    def __init__(self, rows, weight, n_clusters):
-        self.rows, self.weight = rows, weight
+    def __init__(self, rows, weight, n_clusters, labelling=None):
+        self.rows, self.weight, self.labelling = rows, weight, labelling
         none = np.full(rows.shape[0], -1, dtype=np.int32)
         self._weights, self._labels = _cut(rows, weight), _cut(rows, none)
         extremes = [block.extremes() for _, block in rows.blocks()]
@@ -64,8 +66,14 @@ class DeviceIterations:
         """Find the labels for these centres; whether they are those of before."""
         for sums in self._sums.values():
             sums.forget_changes()
-        for i, (_, block) in enumerate(self.rows.blocks()):
-            found = block.nearest(centers)
+        if self.labelling is not None:
+            self.labelling.begin(centers)
+        for i, (part, block) in enumerate(self.rows.blocks()):
+            if self.labelling is None:
+                found = block.nearest(centers)
+            else:
+                with block.lane.active():
+                    found = block.lane.put(self.labelling.of(part, block))
             sums = self._sums[block.lane]
             block.move(self._weights[i], self._labels[i], found, sums)
             self._labels[i] = found

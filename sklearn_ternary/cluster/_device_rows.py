@@ -90,6 +90,12 @@ class DeviceRows(MeasuredRows):
             ]
         )
 
+    def squared_distances(self, centers):
+        """Squared distances to all centres, (n, k), of the host."""
+        self.ready_for(centers)
+        parts = [block.distances(centers, squared=True) for _, block in self.blocks()]
+        return to_host(self.gathered(parts))
+
     def distances(self, centers):
         """Distances to all centres; of directions, cosine distances."""
         self.ready_for(centers)

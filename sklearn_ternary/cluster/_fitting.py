@@ -92,8 +92,9 @@ def fit_all(estimator, rows, weights, start, context, passed):
         report = Report(
             estimator, context, passed, start.data.exponent, estimator.max_iter
         )
+        labelling = limits and BalancedLabels(rows, weights.of_fit, *limits)
         if isinstance(rows, DeviceRows):
-            steps = DeviceIterations(rows, weights.of_fit, n_clusters)
+            steps = DeviceIterations(rows, weights.of_fit, n_clusters, labelling)
         else:
             steps = start_iterations(
                 rows,
@@ -101,7 +102,7 @@ def fit_all(estimator, rows, weights, start, context, passed):
                 n_clusters,
                 bounded=bounded,
                 approximate=approximate and not isinstance(rows, SparseRows),
-                labelling=limits and BalancedLabels(rows, weights.of_fit, *limits),
+                labelling=labelling,
                 watched=estimator.verbose or report.wanted,
             )
         run = run_lloyd(

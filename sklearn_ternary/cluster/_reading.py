@@ -63,7 +63,6 @@ def read(
     centers=None,
     dtype=None,
     widen=False,
-    host_only=False,
     measured=False,
 ):
     """Validate X and make rows of it.
@@ -82,9 +81,6 @@ def read(
         Of the rows; None keeps that of X where it is float32 or float64.
     widen : bool, default=False
         Make the rows float64 where X and `centers` differ.
-    host_only : bool, default=False
-        Whether something is wanted that devices cannot do: rows of a CuPy array are
-        copied to the host then.
     measured : bool, default=False
         Whether the rows are measured next: `check_measured` then sees what is not
         finite in rows of float32, and they are not read for that alone.
@@ -94,8 +90,6 @@ def read(
     data : Data
     """
     given = X = from_device(X)
-    if is_device_array(X) and _dispatch.goes_to_device(X, config=config) and host_only:
-        X = to_host(X)
     chunks = None if is_device_array(X) else chunks_of(X)
     if chunks is None and _is_large_to_convert(X, config):
         chunks = Parts([X])
@@ -141,7 +135,7 @@ def read(
         _prepared, dtype=dtype, exponent=exponent, directions=directions, config=config
     )
     zero = survey.zero
-    to_device = chunks is None and not host_only and not sparse.issparse(X)
+    to_device = chunks is None and not sparse.issparse(X)
     to_device = to_device and _dispatch.goes_to_device(X, config=config)
     if chunks is None and sparse.issparse(X):
         X = X.astype(dtype, copy=False)

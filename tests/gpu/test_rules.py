@@ -110,7 +110,10 @@ CASES = {
         kmeans(batch_size=20, metric="cosine", max_iter=2), *KMEANS
     ),
     "k-means, partial_fit": Case(kmeans(), *KMEANS, fit="partial_fit"),
-    "k-means, balanced": Case(kmeans(min_cluster_size=15), *KMEANS, on_host=True),
+    "k-means, balanced": Case(kmeans(min_cluster_size=15), *KMEANS),
+    "k-means, balanced directions": Case(
+        kmeans(max_cluster_size=21, metric="cosine"), *KMEANS
+    ),
     "reducer": Case(clusters.ClusterReducer(4, random_state=0), "transform"),
     "parameters": Case(clusters.ParameterClusterer(5, random_state=0), "transform"),
     "parameters, rows": Case(
