@@ -63,7 +63,8 @@ def code_values(cupy, codes, scale, group_size, n_levels):
 
 def _code_values(cupy, codes, scale, group_size, n_levels):
     values = cupy.empty(codes.shape, scale.dtype)
-    args = (codes, *sizes(codes), *parameters(step_of(scale, n_levels), group_size))
+    step = step_of(cupy, scale, n_levels)
+    args = (codes, *sizes(codes), *parameters(step, group_size))
     args = (*args, reads_whole(codes.shape[1], values), values)
     run(cupy, "code_values", codes.shape, args, macros=macros_of(scale.dtype))
     return values

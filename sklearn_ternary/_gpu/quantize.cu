@@ -120,6 +120,15 @@ extern "C" __global__ void __launch_bounds__(256, 1)
     }
 }
 
+// An expression of CuPy would make 0 of the smallest numbers.
+extern "C" __global__ void __launch_bounds__(256, 1)
+    divided(const real *__restrict__ x, int64_t n, real divisor,
+            real *__restrict__ out) {
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n;
+         i += (int64_t)gridDim.x * blockDim.x)
+        out[i] = x[i] / divisor;
+}
+
 // Steps are the scales divided by the largest code.
 extern "C" __global__ void __launch_bounds__(256, 1)
     quantize_values(const real *__restrict__ x, int64_t n_rows, int64_t n_columns,

@@ -59,17 +59,24 @@ def quantize_values(cupy, X, threshold, scale, group_size, n_levels):
     """X rounded to its levels, of the dtype of X."""
     values = cupy.empty(X.shape, X.dtype)
     args = (X, *sizes(X), *parameters(threshold, group_size)[:2])
-    args = (*args, *parameters(step_of(scale, n_levels), group_size))
+    args = (*args, *parameters(step_of(cupy, scale, n_levels), group_size))
     args = (*args, np.int32(n_levels == 5))
     args = (*args, reads_whole(X.shape[1], X, values), values)
     run(cupy, "quantize_values", X.shape, args, macros=macros_of(X.dtype))
     return values
 
 
-def step_of(scale, n_levels):
+def step_of(cupy, scale, n_levels):
     """Distance of the levels: ``scale / (n_levels // 2)``."""
     half = n_levels // 2
-    return scale if half == 1 else scale / scale.dtype.type(half)
+    if half == 1 or not scale.size:
+        return scale
+    scale, step = contiguous(scale), cupy.empty(scale.shape, scale.dtype)
+    args = scale, np.int64(scale.size), scale.dtype.type(half), step
+    macros = macros_of(scale.dtype)
+    grid = n_blocks(cupy, scale.size, 1024)
+    launch(cupy, "quantize", "divided", grid, args, macros=macros)
+    return step
 
 
 def sizes(X):

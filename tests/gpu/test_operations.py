@@ -145,6 +145,21 @@ def test_layouts_without_kernels(on_device, layout, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_subnormal_levels(on_device, dtype):
+    """CuPy's own expressions make 0 of them."""
+    scale = np.finfo(dtype).smallest_subnormal * np.array([[7], [1 << 20]], dtype)
+    X = make((2, 40), dtype) * scale
+    threshold = _reference.quantize.threshold_of(scale, 5)
+    args = X, threshold, scale, 40, 5
+    same_bits(on_device("quantize_values", *args), _reference.quantize_values(*args))
+    codes = _reference.quantize_codes(X, threshold, 40, 5)
+    same_bits(
+        on_device("code_values", codes, scale, 40, 5),
+        _reference.code_values(codes, scale, 40, 5),
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_affine(on_device, dtype):
     X = make((9, 40), dtype)
     for rows in (1, 9):

@@ -101,6 +101,14 @@ def _wrap(x, of=()):
     return x
 
 
+def _flushed(x):
+    """As CuPy's own kernels see float32: it compiles them so that subnormals are 0."""
+    if isinstance(x, (np.ndarray, np.generic)) and x.dtype == np.float32:
+        small = abs(x) < np.finfo(np.float32).tiny
+        return np.where(small, np.copysign(np.float32(0), x), x)
+    return x
+
+
 def _check_devices(arrays):
     if any(isinstance(a, ndarray) and a._device != _state.device for a in arrays):
         raise RuntimeError("an array is on another device")
@@ -133,8 +141,13 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         options = _unwrap(options)
         if out is not None:
             options["out"] = _unwrap(out)
-        result = getattr(ufunc, method)(*_unwrap(inputs), **options)
-        return out[0] if out is not None else _wrap(result)
+        inputs = map(_flushed, _unwrap(inputs))
+        with np.errstate(invalid="ignore"):
+            result = getattr(ufunc, method)(*inputs, **options)
+        if out is None:
+            return _wrap(_flushed(result))
+        options["out"][0][...] = _flushed(options["out"][0])
+        return out[0]
 
     def __array_function__(self, function, classes, args, options):
         return _wrapped(function)(*args, **options)
@@ -146,6 +159,11 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
         if callable(value):
             return lambda *a, **k: _wrap(value(*_unwrap(a), **_unwrap(k)), [self])
         return _wrap(value, [self])
+
+    def astype(self, dtype, copy=True):
+        if dtype == self.dtype:
+            return _wrap(self._host.astype(dtype, copy=copy), [self])
+        return _wrap(_flushed(self._host).astype(dtype))
 
     def __getitem__(self, key):
         return _wrap(self._host[_unwrap(key)], [self])
