@@ -2,7 +2,9 @@
 
 import click
 
+from sklearn_ternary import cuda
 from sklearn_ternary._config import get_config
+from sklearn_ternary.cli._app import Failure
 from sklearn_ternary.cli._bench_products import NUMPY_PRODUCT, run_products_benchmark
 from sklearn_ternary.cli._bench_quantize import (
     GGUF,
@@ -169,11 +171,14 @@ def bench(
     report = write_report(output, report)
     if as_json:
         print_json(report)
-        return
-    if results:
-        _print(results)
-    if multiplied:
-        _print_products(multiplied)
+    else:
+        if results:
+            _print(results)
+        if multiplied:
+            _print_products(multiplied)
+    if device == "cuda" and not cuda.is_available():
+        reason = cuda.device_info()["reason"]
+        raise Failure(f"nothing was measured on a device: {reason}", 1)
 
 
 _KEYS = ("operation", "values", "isa", "n_threads")

@@ -166,6 +166,11 @@ def test_bench_without_a_device(clean, monkeypatch):
     assert not any(function for _, _, function, _ in rows)
     W = np.ones((4, 8), np.float32)
     assert cuda_product(W, W, "int8") == (None, None, cuda.device_info()["reason"])
+    command = ["bench", "--device", "cuda", "--what", "multiply", "--shapes", "4x8"]
+    result = CliRunner().invoke(main, [*command, "--iterations", "1", "--json"])
+    assert result.exit_code == 1
+    assert "n/a" not in result.stdout and json.loads(result.stdout)["products"]
+    assert f"on a device: {cuda.device_info()['reason']}" in result.stderr
 
 
 @pytest.mark.parametrize("largest", [1, 31, 32, 100, 200])

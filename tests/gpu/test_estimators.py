@@ -216,11 +216,14 @@ def test_errors(cupy):
         ternarize(cupy.asarray(X.astype(np.complex64)))
 
 
-def test_scales_that_devices_lack(cupy):
-    with pytest.warns(BackendFallbackWarning, match="norm"):
-        A = ternarize(cupy.asarray(X), scale="norm")
+@pytest.mark.parametrize("n_levels", [3, 5])
+@pytest.mark.parametrize("scale", ["mse", "norm"])
+def test_searched_scales(cupy, scale, n_levels):
+    options = {"scale": scale, "n_levels": n_levels, "axis": 1}
+    with config_context(strict=True):
+        A = ternarize(cupy.asarray(X), **options)
     assert is_on(cupy, A)
-    assert ternarize(X, scale="norm") == A
+    assert ternarize(X, **options) == A
 
 
 def test_without_a_device(clean, monkeypatch):
