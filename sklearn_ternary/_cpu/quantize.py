@@ -1,5 +1,7 @@
 """Floats to codes, bytes and rounded values; statistics of columns."""
 
+import math
+
 import numpy as np
 
 from sklearn_ternary._cpu.pack import LAYOUT_IDS
@@ -9,10 +11,11 @@ from sklearn_ternary._kernels._cpu_features import ISA_LEVELS
 from sklearn_ternary._layouts import get_layout
 from sklearn_ternary._reference.pack import step_of
 
-# From here on reading twice takes longer than computing more; never at level generic.
-ONE_READ_BYTES = 2**24
-# Values that a thread may leave undecided at first.
-NOTES = 65536
+# More bytes than this take longer to read twice than to compute more: what the caches
+# of a core hold, but no vectors of masks.
+ONE_READ_BYTES = {"avx512": 2**21, "avx2": 2**24, "generic": math.inf}
+# Values that a thread may leave undecided at first; of these, and of all in parts.
+NOTES, NOTED_PART = 65536, 64
 
 
 def quantize_codes(X, threshold, group_size, n_levels, *, n_threads, isa):
@@ -43,7 +46,7 @@ def quantize_pack(X, threshold, group_size, n_levels, layout, *, n_threads, isa)
 
 def absmean_pack(X, n_levels, layout, *, n_threads, isa):
     """Packed codes of X, (R, row_bytes), and the scale of all of it, (1, 1)."""
-    if n_levels == 3 and isa != "generic" and X.nbytes >= ONE_READ_BYTES:
+    if n_levels == 3 and X.nbytes > ONE_READ_BYTES[isa]:
         packed, scale, doubtful = read_once(X, layout, n_threads=n_threads, isa=isa)
         if not doubtful:
             return packed, scale
@@ -58,20 +61,23 @@ def absmean_pack(X, n_levels, layout, *, n_threads, isa):
 
 def read_once(X, layout, *, n_threads, isa):
     """Packed codes and scale as of `absmean_pack`, and whether they may be wrong."""
+    row = get_layout(layout)
+    packed = np.empty((X.shape[0], row.row_bytes(X.shape[1])), dtype=np.uint8)
+    scale = np.empty((1, 1), dtype=X.dtype)
+    # Rows of whole units are packed as one row is.
+    as_one = X.shape[1] % row.unit_values == 0
     n_blocks = -(-X.size // _one_read.BLOCK)
     n_parts = min(n_threads, n_blocks)
-    row_bytes = get_layout(layout).row_bytes(X.shape[1])
-    packed = np.empty((X.shape[0], row_bytes), dtype=np.uint8)
-    scale = np.empty((1, 1), dtype=X.dtype)
+    room = min(NOTES, X.size // NOTED_PART)
     doubtful = _one_read.absmean_pack(
-        X,
+        X.reshape(1, -1) if as_one else X,
         LAYOUT_IDS[layout],
-        packed,
+        packed.reshape(1, -1) if as_one else packed,
         np.empty(-(-X.size // _reduce.SUM_CHUNK)),
-        np.empty(n_blocks, dtype=X.dtype),
-        np.empty((3, n_blocks), dtype=np.int64),
-        np.empty((n_parts, NOTES), dtype=X.dtype),
-        np.empty((n_parts, NOTES), dtype=np.uint16),
+        np.empty((2, n_blocks), dtype=X.dtype),
+        np.empty((2, n_blocks), dtype=np.int64),
+        np.empty((n_parts, room), dtype=X.dtype),
+        np.empty((n_parts, room), dtype=np.uint16),
         scale,
         ISA_LEVELS[isa],
         n_threads,

@@ -163,8 +163,8 @@ cdef extern from "one_read.h" nogil:
         int layout
         uint8_t *packed
         double *sums
-        float *thresholds
-        int64_t *reaches
+        float *lows
+        float *highs
         int64_t *first_notes
         int64_t *n_notes
         float *values
@@ -189,8 +189,8 @@ cdef extern from "one_read.h" nogil:
         int layout
         uint8_t *packed
         double *sums
-        double *thresholds
-        int64_t *reaches
+        double *lows
+        double *highs
         int64_t *first_notes
         int64_t *n_notes
         double *values

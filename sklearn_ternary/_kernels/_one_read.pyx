@@ -27,8 +27,8 @@ def absmean_pack(
     int layout,
     uint8_t[:, ::1] packed,             # OUT
     double[::1] sums,                   # (chunks,)
-    floating[::1] thresholds,           # (blocks,)
-    int64_t[:, ::1] notes,              # (3, blocks)
+    floating[:, ::1] bounds,            # (2, blocks)
+    int64_t[:, ::1] notes,              # (2, blocks)
     floating[:, ::1] values,            # (parts, room)
     uint16_t[:, ::1] places,            # (parts, room)
     floating[:, ::1] scale,             # OUT, (1, 1)
@@ -45,14 +45,14 @@ def absmean_pack(
     if floating is float:
         job32 = stern_one_read_f32(
             stern_f32_for(isa), stern_codec_for(isa), &X[0, 0], X.shape[0], X.shape[1],
-            layout, &packed[0, 0], &sums[0], &thresholds[0], &notes[0, 0], &notes[1, 0],
-            &notes[2, 0], &values[0, 0], &places[0, 0], values.shape[1],
+            layout, &packed[0, 0], &sums[0], &bounds[0, 0], &bounds[1, 0], &notes[0, 0],
+            &notes[1, 0], &values[0, 0], &places[0, 0], values.shape[1],
         )
     else:
         job64 = stern_one_read_f64(
             stern_f64_for(isa), stern_codec_for(isa), &X[0, 0], X.shape[0], X.shape[1],
-            layout, &packed[0, 0], &sums[0], &thresholds[0], &notes[0, 0], &notes[1, 0],
-            &notes[2, 0], &values[0, 0], &places[0, 0], values.shape[1],
+            layout, &packed[0, 0], &sums[0], &bounds[0, 0], &bounds[1, 0], &notes[0, 0],
+            &notes[1, 0], &values[0, 0], &places[0, 0], values.shape[1],
         )
     for part in prange(
         parts, nogil=True, schedule="static", num_threads=min(n_threads, parts)

@@ -36,14 +36,19 @@ KINDS = {
     "one giant": lambda rng, n: np.where(np.arange(n) == n - 7, 1e6, 0.25),
     "tiny": lambda rng, n: rng.standard_normal(n) * 1e-36,
 }
-SHAPES = [
-    (1, BLOCK - 1),
-    (1, BLOCK),
-    (1, 7 * BLOCK + 4097),
-    (3, 30001),  # rows end within units, chunks and blocks
-    (200, 301),
-    (15000, 4),
-    (21000, 3),
+CASES = [
+    ((1, BLOCK - 1), "t5"),
+    ((1, BLOCK), "t2"),
+    # Codes go from registers to bytes.
+    ((1, 7 * BLOCK + 4097), "t2"),
+    ((1, 6 * BLOCK + 2), "t5"),
+    ((4100, 40), "t2"),  # rows of whole units are as one row
+    ((4100, 35), "t5"),
+    ((1, 7 * BLOCK + 4097), "tq1_0"),
+    ((3, 30001), "tq2_0"),  # rows end within units, chunks and blocks
+    ((200, 301), "i2_s_x86"),
+    ((15000, 4), "t5"),
+    ((21000, 3), "t2"),
 ]
 
 
@@ -63,9 +68,8 @@ def expected(kind, dtype, shape, layout):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kind", KINDS)
 def test_meets_the_definition(kind, dtype, isa):
-    for i, shape in enumerate(SHAPES):
+    for shape, layout in CASES:
         X = make(kind, dtype, shape)
-        layout = ("t5", "t2", "tq1_0", "tq2_0", "i2_s_x86")[i % 5]
         for n_threads in (1, 3):
             options = {"n_threads": n_threads, "isa": isa}
             packed, scale, doubtful = cpu.read_once(X, layout, **options)
@@ -73,23 +77,28 @@ def test_meets_the_definition(kind, dtype, isa):
                 assert kind in ("zero", "tiny")
                 packed, scale = cpu.absmean_pack(X, 3, layout, **options)
             got = packed.tobytes(), scale.tobytes()
-            assert got == expected(kind, dtype, shape, layout), (shape, n_threads)
+            assert got == expected(kind, dtype, shape, layout), (
+                shape,
+                layout,
+                n_threads,
+            )
 
 
 def look(X, isa="avx2", room=65536):
-    """What one thread noted: how far off it could be and its notes, by block."""
+    """What one thread noted of each block: whether it was packed ahead, whether the
+    threshold is within its bounds, and how many values are noted."""
     if isa not in supported_isas():
         pytest.skip(f"no {isa} kernels on this machine")
     n_blocks = -(-X.size // _one_read.BLOCK)
-    thresholds = np.zeros(n_blocks, X.dtype)
-    notes = np.zeros((3, n_blocks), np.int64)
+    bounds = np.zeros((2, n_blocks), X.dtype)
+    notes = np.zeros((2, n_blocks), np.int64)
     scale = np.empty((1, 1), X.dtype)
     _one_read.absmean_pack(
         X,
         LAYOUT_IDS["t2"],
         np.empty((1, -(-X.size // 4)), np.uint8),
         np.empty(-(-X.size // 4096)),
-        thresholds,
+        bounds,
         notes,
         np.empty((1, room), X.dtype),
         np.empty((1, room), np.uint16),
@@ -97,15 +106,14 @@ def look(X, isa="avx2", room=65536):
         ISA_LEVELS[isa],
         1,
     )
-    off = np.abs(thresholds.view("i4") - (scale / 2).view("i4"))[0]
-    return notes[0], off, notes[2]
+    low, high = bounds
+    return high >= 0, ((low <= scale / 2) & (scale / 2 <= high))[0], notes[1]
 
 
 def test_blocks_are_packed_ahead_where_the_estimate_is_good():
-    reaches, off, notes = look(make("normal", np.float32, (1, 40 * BLOCK)))
-    packed_ahead = reaches >= 0
-    assert packed_ahead.sum() >= 38
-    assert (off <= reaches)[packed_ahead].mean() > 0.8
+    ahead, within, notes = look(make("normal", np.float32, (1, 40 * BLOCK)))
+    assert ahead.sum() >= 38
+    assert within[ahead].mean() > 0.8
     assert 0 < notes.sum() < 40 * BLOCK // 100
 
 
@@ -113,22 +121,34 @@ def test_blocks_are_packed_again_where_it_is_not():
     X = make("normal", np.float32, (1, 40 * BLOCK))
     # The run of blocks that is taken first is what the others are judged by.
     X[:, BLOCK:] *= 3
-    reaches, off, _ = look(X)
-    assert ((reaches >= 0) & (off > reaches)).any()
+    ahead, within, _ = look(X)
+    assert (ahead & ~within).any()
     # Half of the values are near the threshold: none are packed ahead for long.
-    reaches, _, notes = look(make("many near", np.float32, (1, 40 * BLOCK)))
-    assert (reaches < 0).sum() > 20
+    ahead, _, notes = look(make("many near", np.float32, (1, 40 * BLOCK)))
+    assert (~ahead).sum() > 20
     assert notes.sum() == 0
     # No room for notes.
-    reaches, _, notes = look(make("normal", np.float32, (1, 40 * BLOCK)), room=100)
-    assert (reaches < 0).sum() > 20
+    ahead, _, notes = look(make("normal", np.float32, (1, 40 * BLOCK)), room=100)
+    assert (~ahead).sum() > 20
     assert notes.sum() <= 100
+
+
+@pytest.mark.parametrize("more", [0, 1, 4])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sizes_around_what_is_read_once(isa, dtype, more):
+    n = 2**21 // np.dtype(dtype).itemsize + more
+    X = make("normal", dtype, (1, n))
+    options = {"n_threads": 2, "isa": isa}
+    packed, scale = cpu.absmean_pack(X, 3, "t2", **options)
+    assert (packed.tobytes(), scale.tobytes()) == expected(
+        "normal", dtype, X.shape, "t2"
+    )
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("position", [0, BLOCK - 1, 7 * BLOCK + 4095, 9 * BLOCK + 16])
 def test_values_that_are_not_finite_are_found(monkeypatch, value, position):
-    monkeypatch.setattr(cpu, "ONE_READ_BYTES", 0)
+    monkeypatch.setattr(cpu, "ONE_READ_BYTES", dict.fromkeys(ISA_LEVELS, 0))
     W = make("normal", np.float32, (1, 9 * BLOCK + 17))[0].copy()
     W[position] = value
     with pytest.raises(ValueError, match=rf"the first is at index \({position},\)"):

@@ -49,24 +49,40 @@ static inline void STERN_GLUE(F(codes), _step)(const T *x, const V *t, int five,
 #undef MASK64
 #define STEP 64
 
-/* Bits of 64 values: magnitudes in units of the last place, less `low`, are at most
- * `width`. */
-static inline uint64_t F(near_step)(const T *magnitudes, INT low, INT width)
-{
-    uint64_t near = 0;
-    _Pragma("GCC unroll 8")
-    for (int k = 0; k < N_B; ++k) {
-        const VI above = (VI)LOAD(magnitudes + k * N_V) - low;
 #if T_BITS == 32
-        near |= (uint64_t)_mm512_cmple_epu32_mask((__m512i)above, _mm512_set1_epi32(width))
-            << k * N_V;
+#define GT(a, b) _mm512_cmp_ps_mask((__m512)(a), (__m512)(b), _CMP_GT_OQ)
+#define SIGNS(v) _mm512_movepi32_mask((__m512i)(v))
 #else
-        near |= (uint64_t)_mm512_cmple_epu64_mask((__m512i)above, _mm512_set1_epi64(width))
-            << k * N_V;
+#define GT(a, b) _mm512_cmp_pd_mask((__m512d)(a), (__m512d)(b), _CMP_GT_OQ)
+#define SIGNS(v) _mm512_movepi64_mask((__m512i)(v))
 #endif
+/* The codes of 64 values for a threshold of `high`, as int8 or packed, and bits of those
+ * above `low` but not above `high`; magnitudes are written down for their sum. */
+static inline uint64_t F(look)(const T *x, V low, V high, int t2, uint8_t *out,
+                               T *magnitudes)
+{
+    uint64_t may_be = 0, is = 0, signs = 0;
+    _Pragma("GCC unroll 8")
+    for (int k = 0; k < 64; k += (int)N_V) {
+        const V v = LOAD(x + k), a = ABS(v);
+        STORE(magnitudes + k, a);
+        may_be |= (uint64_t)GT(a, low) << k;
+        is |= (uint64_t)GT(a, high) << k;
+        signs |= (uint64_t)SIGNS(v) << k;
     }
-    return near;
+    if (t2) {
+        const uint64_t one = UINT64_C(0x5555555555555555), two = one << 1;
+        const uint64_t zeros = ~is, positive = is & ~signs;
+        store_bytes(out, _pdep_u64(zeros, one) | _pdep_u64(positive, two), 8);
+        store_bytes(out + 8, _pdep_u64(zeros >> 32, one) | _pdep_u64(positive >> 32, two), 8);
+    } else {
+        const __m512i plus = _mm512_maskz_mov_epi8(is, _mm512_set1_epi8(1));
+        _mm512_storeu_si512(out, _mm512_mask_mov_epi8(plus, is & signs, _mm512_set1_epi8(-1)));
+    }
+    return may_be ^ is;
 }
+#undef GT
+#undef SIGNS
 #elif STERN_USE_AVX2
 #define N_B (32 / N_V)
 static inline __m256i F(pack32)(const VI m[])
@@ -135,22 +151,6 @@ static inline void STERN_GLUE(F(codes), _step)(const T *x, const V *t, int five,
 #define BITS_OF(m) (uint32_t)_mm_movemask_epi8(F(pack16)(m))
 #endif
 
-#ifdef BITS_OF
-/* Bits of STEP values: magnitudes in units of the last place, less `low`, are at most
- * `width`. */
-static inline uint64_t F(near_step)(const T *magnitudes, INT low, INT width)
-{
-    VI m[N_B];
-    _Pragma("GCC unroll 8")
-    for (int k = 0; k < N_B; ++k) {
-        const VI above = (VI)LOAD(magnitudes + k * N_V) - low;
-        m[k] = (VI)(above >= 0) & (VI)(above <= width);
-    }
-    return BITS_OF(m);
-}
-#undef BITS_OF
-#endif
-
 static inline int8_t F(code)(T x, T t, int five)
 {
     const T three = (T)3 * t;
@@ -182,53 +182,80 @@ static void F(codes)(const T *x, ptrdiff_t n, T threshold, int five, int8_t *out
         out[i] = F(code)(x[i], threshold, five);
 }
 
-static inline INT F(magnitude_bits)(T x)
+#if !STERN_USE_AVX512
+/* As at level avx512; packed when all codes of a chunk are there. */
+static inline uint64_t F(look)(const T *x, V low, V high, int t2, uint8_t *out,
+                               T *magnitudes)
 {
-    INT bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits & MAGNITUDE_BITS;
-}
-
-static double F(sum_codes)(const T *x, T threshold, int64_t reach, int8_t *codes,
-                           uint64_t *near)
-{
-    const INT low = F(magnitude_bits)(threshold) - (INT)reach, width = 2 * (INT)reach;
-    double lanes[STERN_LANES];
-    VD acc[STERN_LANES / N_VD];
+    uint64_t near = 0;
+    (void)t2;
+    for (int k = 0; k < 64; k += (int)N_V)
+        STORE(magnitudes + k, ABS(LOAD(x + k)));
 #ifdef STEP
     V t[N_B];
     for (int k = 0; k < N_B; ++k)
-        t[k] = SPLAT(threshold);
+        t[k] = high;
+    _Pragma("GCC unroll 4")
+    for (int j = 0; j < 64; j += STEP) {
+        VI m[N_B];
+        _Pragma("GCC unroll 8")
+        for (int k = 0; k < N_B; ++k) {
+            const V a = LOAD(magnitudes + j + k * N_V);
+            m[k] = (VI)(a > low) & ~(VI)(a > high);
+        }
+        near |= (uint64_t)BITS_OF(m) << j;
+        STERN_GLUE(F(codes), _step)(x + j, t, 0, (int8_t *)out + j);
+    }
+#else
+    for (int j = 0; j < 64; ++j) {
+        const T a = magnitudes[j];
+        near |= (uint64_t)((a > low[0]) & !(a > high[0])) << j;
+        ((int8_t *)out)[j] = F(code)(x[j], high[0], 0);
+    }
 #endif
+    return near;
+}
+#undef BITS_OF
+#endif
+
+/* `t2` is a constant where this is called. */
+__attribute__((always_inline)) static inline double F(sum_looks)(
+    const T *x, T low, T high, int t2, uint8_t *out, uint64_t *near, const T *next)
+{
+    double lanes[STERN_LANES];
+    VD acc[STERN_LANES / N_VD];
     for (int a = 0; a < STERN_LANES / N_VD; ++a)
         acc[a] = (VD){0};
     for (ptrdiff_t i = 0; i < STERN_SUM_CHUNK; i += 64) {
         T magnitudes[64];
-        PREFETCH(x + i, 64 * sizeof(T))
-        for (int k = 0; k < 64; k += (int)N_V)
-            STORE(magnitudes + k, ABS(LOAD(x + i + k)));
+        for (int b = 0; b < 64; b += 64 / (int)sizeof(T))
+            __builtin_prefetch(next + i + b);
+        near[i / 64] = F(look)(x + i, SPLAT(low), SPLAT(high), t2, out + (t2 ? i / 4 : i),
+                               magnitudes);
         for (int row = 0; row < 64; row += STERN_LANES)
             _Pragma("GCC unroll 16")
             for (int a = 0; a < STERN_LANES / N_VD; ++a)
                 acc[a] += WIDEN(magnitudes + row + a * N_VD);
-        uint64_t bits = 0;
-#ifdef STEP
-        _Pragma("GCC unroll 4")
-        for (int j = 0; j < 64; j += STEP) {
-            STERN_GLUE(F(codes), _step)(x + i + j, t, 0, codes + i + j);
-            bits |= F(near_step)(magnitudes + j, low, width) << j;
-        }
-#else
-        for (int j = 0; j < 64; ++j) {
-            const INT above = F(magnitude_bits)(magnitudes[j]) - low;
-            codes[i + j] = F(code)(x[i + j], threshold, 0);
-            bits |= (uint64_t)((above >= 0) & (above <= width)) << j;
-        }
-#endif
-        near[i / 64] = bits;
     }
     memcpy(lanes, acc, sizeof lanes);
     return F(fold)(lanes);
+}
+
+static double F(sum_codes)(const T *x, T low, T high, int t2, uint8_t *out, uint64_t *near,
+                           const T *next)
+{
+#if STERN_USE_AVX512
+    if (t2)
+        return F(sum_looks)(x, low, high, 1, out, near, next);
+#else
+    if (t2) {
+        uint8_t codes[STERN_SUM_CHUNK];
+        const double sum = F(sum_looks)(x, low, high, 0, codes, near, next);
+        pack_t2((const int8_t *)codes, STERN_SUM_CHUNK, out);
+        return sum;
+    }
+#endif
+    return F(sum_looks)(x, low, high, 0, out, near, next);
 }
 
 static void F(codes_each)(const T *x, ptrdiff_t n, const T *threshold, int five, int8_t *out)

@@ -15,6 +15,9 @@
 #define STERN_GLUE_(a, b) a##b
 #define STERN_GLUE(a, b) STERN_GLUE_(a, b)
 
+#include "foreign_loops.h"
+#include "codec_loops.h"
+
 #define T float
 #define T_BITS 32
 #include "float_loops.h"
@@ -26,6 +29,3 @@
 #include "float_loops.h"
 #undef T
 #undef T_BITS
-
-#include "foreign_loops.h"
-#include "codec_loops.h"

@@ -38,11 +38,30 @@ static order scattered(ptrdiff_t n_values)
 }
 
 /* The blocks of one of several parts, in their order: first to last of each run. */
-#define EACH_BLOCK(o, part, parts)                                                \
-    for (ptrdiff_t run = part; run < (o).runs; run += parts)                      \
-        for (ptrdiff_t block = run * (o).step % (o).runs * (o).length, end_of_run = \
-                 block + (o).length < (o).blocks ? block + (o).length : (o).blocks; \
-             block < end_of_run; ++block)
+typedef struct {
+    order o;
+    ptrdiff_t parts, run, block, end_of_run;
+} walk;
+
+static walk walk_of(ptrdiff_t n_values, ptrdiff_t part, ptrdiff_t parts)
+{
+    return (walk){.o = scattered(n_values), .parts = parts, .run = part - parts};
+}
+
+/* Goes on to the next block; returns 0 if there is none. */
+static int advance(walk *w)
+{
+    if (++w->block < w->end_of_run)
+        return 1;
+    w->run += w->parts;
+    if (w->run >= w->o.runs)
+        return 0;
+    w->block = w->run * w->o.step % w->o.runs * w->o.length;
+    w->end_of_run = w->block + w->o.length;
+    if (w->end_of_run > w->o.blocks)
+        w->end_of_run = w->o.blocks;
+    return 1;
+}
 
 /* Sums of chunks of a fair sample, and how far their mean may be off. */
 typedef struct {
@@ -84,21 +103,18 @@ static double uncertainty(const sample *s, ptrdiff_t n_blocks)
 
 #define T float
 #define F(name) name##_f32
-#define INT int32_t
 #define DIGITS 24
 #define LOWEST STERN_LOWEST_f32
 #define HIGHEST STERN_HIGHEST_f32
 #include "one_read_float.h"
 #undef T
 #undef F
-#undef INT
 #undef DIGITS
 #undef LOWEST
 #undef HIGHEST
 
 #define T double
 #define F(name) name##_f64
-#define INT int64_t
 #define DIGITS 53
 #define LOWEST STERN_LOWEST_f64
 #define HIGHEST STERN_HIGHEST_f64

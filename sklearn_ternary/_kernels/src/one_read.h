@@ -1,10 +1,10 @@
 /* Quantizing a matrix to one mean magnitude while its values are read once.
  *
- * The threshold is known when all values are summed. Until then it is estimated by the
- * blocks read so far: each block is summed and packed with the threshold of its time,
- * and values so near to it that the true one could decide otherwise are noted. In the
- * end those are decided, and blocks whose estimate was too far off are packed again.
- * Blocks are taken in a scattered order, so that those read are a fair sample. */
+ * The threshold is known when all values are summed. Until then the blocks read so far
+ * tell between which two bounds it is: each block is summed and packed with the upper
+ * bound of its time, and values between the bounds, packed as 0, are noted. In the end
+ * those are decided, and blocks whose bounds were wrong are packed again. Blocks are
+ * taken in a scattered order, so that those read are a fair sample. */
 #ifndef STERN_ONE_READ_H
 #define STERN_ONE_READ_H
 #include "quantize.h"
@@ -22,10 +22,10 @@
         uint8_t *packed;                                                          \
         /* One for each chunk: its sum. */                                        \
         double *sums;                                                             \
-        /* One for each block: the threshold it was packed with; how many units   \
-         * in the last place the true one may differ, or -1; its notes. */        \
-        T *thresholds;                                                            \
-        int64_t *reaches, *first_notes, *n_notes;                                 \
+        /* One for each block: the bounds of the threshold it was packed with, the     \
+         * upper one -1 if it was not; its notes. */                              \
+        T *lows, *highs;                                                          \
+        int64_t *first_notes, *n_notes;                                           \
         /* Notes of each part, `room` of them: values and their places. */        \
         T *values;                                                                \
         uint16_t *places;                                                         \

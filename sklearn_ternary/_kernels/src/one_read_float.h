@@ -27,19 +27,19 @@ static void F(sum_block)(const F(stern_one_read) *job, ptrdiff_t start, ptrdiff_
             job->x + i, end - i < STERN_SUM_CHUNK ? end - i : STERN_SUM_CHUNK);
 }
 
-/* How far the true threshold may be from that of the sample, which goes to
- * `threshold`; -1 if the sample cannot tell. */
-static int64_t F(estimate)(const sample *s, ptrdiff_t n_blocks, T *threshold)
+/* Bounds of the true threshold; returns 0 if the sample cannot tell. */
+static int F(estimate)(const sample *s, ptrdiff_t n_blocks, T *low, T *high)
 {
     const double mean = s->sum / ((double)s->blocks * STERN_BLOCK);
     if (s->blocks < (s->retry > 1 ? s->retry : 1) || !(mean > LOWEST && mean < HIGHEST))
-        return -1;
-    const double off = uncertainty(s, n_blocks);
+        return 0;
+    double off = uncertainty(s, n_blocks);
     if (!(off <= MOST_OFF))
-        return -1;
-    *threshold = (T)mean / 2;
-    /* Of 2**DIGITS units in the last place and fewer; a few for what was rounded. */
-    return (int64_t)ldexp(off, DIGITS) + 4;
+        return 0;
+    off += ldexp(4, -DIGITS);  /* for what is rounded */
+    *low = (T)(mean / 2 * (1 - off));
+    *high = (T)(mean / 2 * (1 + off));
+    return 1;
 }
 
 /* Note the near values of a chunk. Returns how many notes there are then, or -1 if
@@ -47,74 +47,85 @@ static int64_t F(estimate)(const sample *s, ptrdiff_t n_blocks, T *threshold)
 static ptrdiff_t F(note)(const T *x, ptrdiff_t place, const uint64_t *near, T *values,
                          uint16_t *places, ptrdiff_t n, ptrdiff_t room)
 {
-    for (ptrdiff_t k = 0; k < STERN_SUM_CHUNK / 64; ++k) {
-        uint64_t bits = near[k];
-        if (!bits)
-            continue;
+    /* A branch for each of the words would be guessed wrong too often. */
+    int words[STERN_SUM_CHUNK / 64], n_words = 0;
+    for (int k = 0; k < STERN_SUM_CHUNK / 64; ++k) {
+        words[n_words] = k;
+        n_words += near[k] != 0;
+    }
+    for (int k = 0; k < n_words; ++k) {
+        uint64_t bits = near[words[k]];
         if (n + 64 > room)
             return -1;
-        for (; bits; bits &= bits - 1) {
-            const ptrdiff_t i = 64 * k + __builtin_ctzll(bits);
+        do {
+            const ptrdiff_t i = 64 * words[k] + __builtin_ctzll(bits);
             values[n] = x[i];
             places[n++] = (uint16_t)(place + i);
-        }
+            bits &= bits - 1;
+        } while (bits);
     }
     return n;
 }
 
 /* Sum and pack a whole block; returns its notes, or -1, and then it is summed only. */
-static ptrdiff_t F(read_block)(const F(stern_one_read) *job, ptrdiff_t start, T threshold,
-                               int64_t reach, T *values, uint16_t *places, ptrdiff_t room)
+static ptrdiff_t F(read_block)(const F(stern_one_read) *job, ptrdiff_t start, T low, T high,
+                               T *values, uint16_t *places, ptrdiff_t room, const T *next)
 {
-    int8_t codes[STERN_BLOCK];
+    /* Bytes of a single row are those of its units, one after the other. */
+    const int t2 = job->n_rows == 1 && job->layout == STERN_T2;
+    uint8_t codes[STERN_BLOCK];
+    uint8_t *out = t2 ? job->packed + start / 4 : codes;
     uint64_t near[STERN_SUM_CHUNK / 64];
     ptrdiff_t n = 0;
     room = room < MOST_NEAR ? room : MOST_NEAR;
     for (ptrdiff_t i = 0; i < STERN_BLOCK; i += STERN_SUM_CHUNK) {
         const T *x = job->x + start + i;
-        job->sums[(start + i) / STERN_SUM_CHUNK] =
-            job->loops->sum_codes(x, threshold, reach, codes + i, near);
+        job->sums[(start + i) / STERN_SUM_CHUNK] = job->loops->sum_codes(
+            x, low, high, t2, out + (t2 ? i / 4 : i), near,
+            i + STERN_SUM_CHUNK < STERN_BLOCK ? x + STERN_SUM_CHUNK : next);
         n = F(note)(x, i, near, values, places, n, room);
         if (n < 0) {
             F(sum_block)(job, start + i + STERN_SUM_CHUNK, start + STERN_BLOCK);
             return -1;
         }
     }
-    EACH_RUN(job, start, start + STERN_BLOCK)
-        job->codec->pack[job->layout](
-            codes + (row * K + a - start), b - a,
-            F(packed_row)(job, row) + stern_packed_bytes(job->layout, a));
+    if (!t2)
+        EACH_RUN(job, start, start + STERN_BLOCK)
+            job->codec->pack[job->layout](
+                (const int8_t *)codes + (row * K + a - start), b - a,
+                F(packed_row)(job, row) + stern_packed_bytes(job->layout, a));
     return n;
 }
 
 void F(stern_read_blocks)(const F(stern_one_read) *job, ptrdiff_t part, ptrdiff_t parts)
 {
     const ptrdiff_t n = F(n_values)(job);
-    const order o = scattered(n);
     T *values = job->values + part * job->room;
     uint16_t *places = job->places + part * job->room;
     ptrdiff_t used = 0;
     sample s = {0};
-    EACH_BLOCK(o, part, parts) {
-        const ptrdiff_t start = block * STERN_BLOCK;
+    for (walk w = walk_of(n, part, parts); advance(&w);) {
+        const ptrdiff_t block = w.block, start = block * STERN_BLOCK;
+        walk after = w;
+        const T *next = job->x + (advance(&after) ? after.block : block) * STERN_BLOCK;
+        T *low = job->lows + block, *high = job->highs + block;
         ptrdiff_t notes = -1;
-        int64_t reach = -1;
         if (n - start < STERN_BLOCK) {
             F(sum_block)(job, start, n);
         } else {
-            reach = F(estimate)(&s, o.blocks, &job->thresholds[block]);
-            if (reach < 0) {
+            if (!F(estimate)(&s, w.o.blocks, low, high)) {
                 F(sum_block)(job, start, start + STERN_BLOCK);
             } else {
-                notes = F(read_block)(job, start, job->thresholds[block], reach,
-                                      values + used, places + used, job->room - used);
+                notes = F(read_block)(job, start, *low, *high, values + used, places + used,
+                                      job->room - used, next);
                 /* So many values are near: look again when twice as much is known. */
                 if (notes < 0)
                     s.retry = 2 * s.blocks;
             }
             add_block(&s, job->sums + start / STERN_SUM_CHUNK);
         }
-        job->reaches[block] = notes < 0 ? -1 : reach;
+        if (notes < 0)
+            *low = *high = -1;
         job->first_notes[block] = used;
         job->n_notes[block] = notes < 0 ? 0 : notes;
         used += job->n_notes[block];
@@ -132,20 +143,28 @@ int F(stern_scale_of_sums)(const F(stern_one_read) *job, T *scale, T *threshold)
     return !(*scale >= LOWEST && *scale <= HIGHEST);
 }
 
-static inline int8_t F(code)(T x, T threshold)
+static inline int F(code)(T x, T threshold)
 {
-    return (int8_t)((x > threshold) - (x < -threshold));
+    return (x > threshold) - (x < -threshold);
 }
 
-/* Decide the noted values of a block whose packed threshold was near enough. */
+/* Decide the noted values of a block, which have code 0 so far. */
 static void F(settle_notes)(const F(stern_one_read) *job, T threshold, ptrdiff_t block,
                             const T *values, const uint16_t *places)
 {
     const ptrdiff_t start = block * STERN_BLOCK, K = job->n_columns;
     const ptrdiff_t unit = stern_unit_values(job->layout);
+    const uint8_t *weights = stern_code_weights(job->layout);
+    if (job->n_rows == 1 && weights) {
+        uint8_t *bytes = job->packed + start / unit;
+        for (ptrdiff_t i = 0; i < job->n_notes[block]; ++i)
+            bytes[places[i] / (uint16_t)unit] +=
+                (uint8_t)(F(code)(values[i], threshold) * weights[places[i] % (uint16_t)unit]);
+        return;
+    }
     for (ptrdiff_t i = 0; i < job->n_notes[block]; ++i) {
-        const int8_t code = F(code)(values[i], threshold);
-        if (code == F(code)(values[i], job->thresholds[block]))
+        const int code = F(code)(values[i], threshold);
+        if (!code)
             continue;
         const ptrdiff_t at = start + places[i], row = at / K, column = at - row * K;
         const ptrdiff_t a = column / unit * unit, b = a + unit < K ? a + unit : K;
@@ -155,7 +174,7 @@ static void F(settle_notes)(const F(stern_one_read) *job, T threshold, ptrdiff_t
         int8_t codes[256];
         uint8_t *bytes = F(packed_row)(job, row) + stern_packed_bytes(job->layout, a);
         job->codec->unpack[job->layout](bytes, b - a, codes);
-        codes[column - a] = code;
+        codes[column - a] = (int8_t)code;
         job->codec->pack[job->layout](codes, b - a, bytes);
     }
 }
@@ -165,15 +184,10 @@ void F(stern_settle_blocks)(const F(stern_one_read) *job, T threshold, ptrdiff_t
 {
     const ptrdiff_t n = F(n_values)(job), columns = job->n_columns;
     const ptrdiff_t values_of_unit = stern_unit_values(job->layout);
-    const order o = scattered(n);
-    INT bits, bits_then;
-    memcpy(&bits, &threshold, sizeof bits);
-    EACH_BLOCK(o, part, parts) {
-        const ptrdiff_t start = block * STERN_BLOCK;
+    for (walk w = walk_of(n, part, parts); advance(&w);) {
+        const ptrdiff_t block = w.block, start = block * STERN_BLOCK;
         const ptrdiff_t end = n - start < STERN_BLOCK ? n : start + STERN_BLOCK;
-        const int64_t reach = job->reaches[block];
-        memcpy(&bits_then, &job->thresholds[block], sizeof bits_then);
-        if (reach >= 0 && bits >= bits_then - reach && bits <= bits_then + reach) {
+        if (job->lows[block] <= threshold && threshold <= job->highs[block]) {
             const ptrdiff_t first = part * job->room + job->first_notes[block];
             F(settle_notes)(job, threshold, block, job->values + first,
                             job->places + first);

@@ -38,10 +38,11 @@ enum stern_scale {
     ptrdiff_t (*gather)(const T *x, ptrdiff_t n, T low, T high, T *out,          \
                         ptrdiff_t room);                                         \
     void (*codes)(const T *x, ptrdiff_t n, T threshold, int five, int8_t *out);  \
-    /* abs_sum of a whole chunk, with the codes on three levels; which of each 64     \
-     * values are within `reach` units in the last place of the threshold. */         \
-    double (*sum_codes)(const T *x, T threshold, int64_t reach, int8_t *codes,   \
-                        uint64_t *near);                                         \
+    /* abs_sum of a whole chunk, with its codes for a threshold of `high`: int8 or,    \
+     * with `t2`, packed; which of each 64 values are above `low` but not above        \
+     * `high`. The chunk that comes `next` is asked for. */                            \
+    double (*sum_codes)(const T *x, T low, T high, int t2, uint8_t *out,         \
+                        uint64_t *near, const T *next);                          \
     void (*codes_each)(const T *x, ptrdiff_t n, const T *threshold, int five,    \
                        int8_t *out);                                             \
     void (*values)(const int8_t *codes, ptrdiff_t n, T step, T *out);            \

@@ -20,6 +20,12 @@ int stern_unit_values(int layout)
     return units[layout].values;
 }
 
+const uint8_t *stern_code_weights(int layout)
+{
+    static const uint8_t t2[] = {1, 4, 16, 64}, t5[] = {1, 3, 9, 27, 81};
+    return layout == STERN_T2 ? t2 : layout == STERN_T5 ? t5 : NULL;
+}
+
 /* Whether a field of two bits is 3. */
 static int has_three(const uint8_t *unit, int n)
 {

@@ -42,4 +42,7 @@ ptrdiff_t stern_find_invalid(const stern_codec *codec, const uint8_t *packed,
                              ptrdiff_t n_bytes, int layout);
 int stern_unit_bytes(int layout);
 int stern_unit_values(int layout);
+/* By how much each code of a unit, from one to the next higher, raises its only byte;
+ * NULL where a unit has several. */
+const uint8_t *stern_code_weights(int layout);
 #endif
