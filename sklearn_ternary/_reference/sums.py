@@ -13,21 +13,24 @@ CHUNK = 4096
 
 
 def ordered_sum(x):
-    """Sum of the 1-D array `x` in float64, in the order above."""
-    n_chunks = -(-x.size // CHUNK)
-    padded = np.zeros(n_chunks * CHUNK)
-    padded[: x.size] = x
-    steps = padded.reshape(n_chunks, CHUNK // LANES, LANES)
-    lanes = np.zeros((n_chunks, LANES))
-    for i in range(CHUNK // LANES):
-        lanes += steps[:, i]
-    while lanes.shape[1] > 1:
-        half = lanes.shape[1] // 2
-        lanes = lanes[:, :half] + lanes[:, half:]
-    total = 0.0
-    for chunk in lanes[:, 0]:
-        total += chunk
-    return float(total)
+    """Sums along the last axis of `x` in float64, in the order above."""
+    *others, n = x.shape
+    n_chunks = -(-n // CHUNK)
+    # Zeros at the end change nothing.
+    n_steps = CHUNK // LANES if n_chunks > 1 else -(-n // LANES)
+    padded = np.zeros((*others, n_chunks * n_steps * LANES))
+    padded[..., :n] = x
+    steps = padded.reshape(*others, n_chunks, n_steps, LANES)
+    lanes = np.zeros((*others, n_chunks, LANES))
+    for i in range(n_steps):
+        lanes += steps[..., i, :]
+    while lanes.shape[-1] > 1:
+        half = lanes.shape[-1] // 2
+        lanes = lanes[..., :half] + lanes[..., half:]
+    total = np.zeros(others)
+    for i in range(n_chunks):
+        total += lanes[..., i, 0]
+    return total if others else float(total)
 
 
 def scaling_exponent(x):

@@ -260,14 +260,13 @@ class TernaryQuantizer(
             total = to_host(total)
             check_sums(total, X)
             self._abs_sum = total
-            starts = self._group_starts()
-            ends = np.append(starts[1:], X.shape[1])
-            pairs = zip(starts, ends, strict=True)
-            means = [
-                ordered_sum(total[start:end]) / (self.n_samples_seen_ * (end - start))
-                for start, end in pairs
-            ]
-            scale = np.array(means, dtype=X.dtype)[None]
+            size = min(self._group_size, total.size)
+            whole = total.size // size * size
+            sums = ordered_sum(total[:whole].reshape(-1, size))
+            if whole < total.size:
+                sums = np.append(sums, ordered_sum(total[whole:]))
+            sizes = np.diff(self._group_starts(), append=total.size)
+            scale = (sums / (self.n_samples_seen_ * sizes)).astype(X.dtype)[None]
         self._set_scale(scale, threshold_of(scale, self.n_levels), X)
 
     def _group_starts(self):

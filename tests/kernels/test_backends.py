@@ -9,6 +9,7 @@ import pytest
 
 from sklearn_ternary import _reference
 from sklearn_ternary._layouts import LAYOUTS
+from sklearn_ternary._reference.sums import ordered_sum
 
 cpu = pytest.importorskip("sklearn_ternary._cpu", reason="the kernels are not built")
 
@@ -471,3 +472,23 @@ def test_columns(shape, dtype, n_threads):
 
 def test_columns_of_nothing():
     check("columns", (np.empty((0, 5)), 1, 4), n_threads=2, isa="generic")
+
+
+@pytest.mark.parametrize("n", [1, 31, 33, 4096, 4097, 9000])
+def test_sums_along_the_last_axis_are_those_of_each_row(n):
+    X = np.abs(np.random.default_rng(n).standard_cauchy((3, n)))
+    # The order of `_reference.sums`, a chunk and a lane at a time.
+    expected = []
+    for x in X:
+        total = 0.0
+        for start in range(0, n, 4096):
+            lanes = [0.0] * 32
+            for i, value in enumerate(x[start : start + 4096]):
+                lanes[i % 32] += value
+            while len(lanes) > 1:
+                half = len(lanes) // 2
+                lanes = [a + b for a, b in zip(lanes[:half], lanes[half:], strict=True)]
+            total += lanes[0]
+        expected.append(total)
+    assert ordered_sum(X).tolist() == expected
+    assert ordered_sum(X[0]) == expected[0]
