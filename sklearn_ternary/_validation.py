@@ -18,6 +18,8 @@ def as_float_array(W, name):
     ValueError
         For complex, text and other data that are no real numbers.
     """
+    if type(W) is np.ndarray and W.dtype.char in "fd" and W.dtype.isnative:
+        return W
     W = from_device(W)
     if hasattr(W, "toarray") and not isinstance(W, np.ndarray):
         raise TypeError(

@@ -11,6 +11,8 @@ import numpy as np
 
 # Kinds of memory in DLPack that a device reads: CUDA, and CUDA managed.
 _DLPACK_CUDA = (2, 13)
+# What lies on the host for certain.
+_ON_HOST = frozenset({np.ndarray, str, int, float, bool, tuple, list, type(None)})
 
 
 def is_device_array(x):
@@ -101,6 +103,10 @@ def on_its_device(function):
 
     @functools.wraps(function)
     def there(*args, **options):
+        if _ON_HOST.issuperset(map(type, args)) and _ON_HOST.issuperset(
+            map(type, options.values())
+        ):
+            return function(*args, **options)
         args = [from_device(value) for value in args]
         options = {key: from_device(value) for key, value in options.items()}
         for value in (*args, *options.values()):

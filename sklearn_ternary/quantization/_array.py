@@ -128,10 +128,13 @@ class TernaryArray:
         if not is_device_array(packed):
             packed.flags.writeable = False
             scale.flags.writeable = False
-        values = (packed, scale, shape, layout, group_size, {})
-        names = ("_packed", "_scale", "_shape", "_layout", "_group_size", "_matrices")
-        for name, value in zip(names, values, strict=True):
-            object.__setattr__(self, name, value)
+        put = object.__setattr__
+        put(self, "_packed", packed)
+        put(self, "_scale", scale)
+        put(self, "_shape", shape)
+        put(self, "_layout", layout)
+        put(self, "_group_size", group_size)
+        put(self, "_matrices", {})
 
     def __setattr__(self, name, value):
         raise AttributeError(f"TernaryArray is immutable, cannot set {name!r}")

@@ -42,6 +42,8 @@ def grouping(shape, axis, block_size):
         if not isinstance(block_size, Integral) or block_size < 1:
             raise ValueError(f"block_size={block_size!r} must be a positive integer")
         return min(int(block_size), max(n_columns, 1)), True
+    if axis is None:
+        return max(n_columns, 1), False
     axes = _normalized_axes(axis, len(shape))
     if len(axes) == len(shape):
         return max(n_columns, 1), False
@@ -57,8 +59,6 @@ def grouping(shape, axis, block_size):
 
 
 def _normalized_axes(axis, ndim):
-    if axis is None:
-        return tuple(range(ndim))
     axes = axis if isinstance(axis, tuple) else (axis,)
     if not axes or not all(isinstance(a, Integral) for a in axes):
         raise ValueError(f"axis={axis!r} must be None, an integer or integers")

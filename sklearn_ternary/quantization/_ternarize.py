@@ -1,5 +1,7 @@
 """ternarize: float arrays to packed ternary arrays."""
 
+import math
+
 import numpy as np
 
 from sklearn_ternary import _dispatch
@@ -126,8 +128,11 @@ def ternarize(
 
 def _proves_finite(scale, scales):
     """Whether finite scales can only come from finite values (a sum tells)."""
-    by_sum = isinstance(scale, str) and scale != "absmax"
-    return by_sum and bool(np.isfinite(scales).all())
+    if not isinstance(scale, str) or scale == "absmax":
+        return False
+    if scales.size == 1:
+        return math.isfinite(scales.item())
+    return bool(np.isfinite(scales).all())
 
 
 def _any_in_group(mask, group_size, per_row):
