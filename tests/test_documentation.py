@@ -410,6 +410,7 @@ def test_peers_are_measured_and_compared(peers):
     ours, numpy = by_name["quantize absmean"], by_name["numpy"]
     assert ours["vs_numpy"] == numpy["seconds"] / ours["seconds"]
     assert ours["vs_copy"] == pytest.approx(1 / ours["copy_bandwidth"])
+    assert ours["reading"] == by_name["read"]["seconds"] / ours["seconds"]
     assert by_name["quantize mse"]["vs_absmean"] > 0
     assert by_name["unpack"]["vs_full"] > 0
 

@@ -17,10 +17,10 @@ import json
 import math
 import sys
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 
+from sklearn_ternary import _dispatch
 from sklearn_ternary.cli._bench_quantize import (
     MEMCPY,
     NUMPY_EXPRESSION,
@@ -28,6 +28,7 @@ from sklearn_ternary.cli._bench_quantize import (
     _tasks,
     available_isas,
 )
+from sklearn_ternary.cli._bench_turns import Configured, seconds_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -37,8 +38,10 @@ CALLS = 4  # in each turn
 FULL = "np.full(x.shape, 1, np.float32)"
 FILL = "y.fill(1)"
 GGUF_TYPES = ("TQ2_0", "TQ1_0")
+READ = "all values looked at once for NaN, the fastest loop over them"
 BASELINES = {
     "copy": MEMCPY,
+    "read": READ,
     "numpy": NUMPY_EXPRESSION,
     "full": FULL,
     "fill": FILL,
@@ -85,6 +88,7 @@ def measure(size, rounds, isas, threads, gguf=True):
         tasks.append(function)
 
     add("copy", lambda: np.copyto(y, x))
+    add("read", _read(x) if isas else None, note=None if isas else "no kernels")
     add("numpy", lambda: _numpy_expression(x))
     add("full", lambda: np.full(x.shape, 1, np.float32))
     add("fill", lambda: y.fill(1))
@@ -108,15 +112,14 @@ def _take_turns(rows, tasks, rounds):
         row["seconds"] = row["seconds_first"] = math.inf
     for _ in range(rounds):
         for row, task in running:
-            times = [_seconds(task) for _ in range(CALLS)]
+            times = [seconds_of(task) for _ in range(CALLS)]
             row["seconds"] = min(row["seconds"], *times)
             row["seconds_first"] = min(row["seconds_first"], times[0])
 
 
-def _seconds(task):
-    start = perf_counter()
-    task()
-    return perf_counter() - start
+def _read(x):
+    options = {"backend": "cpu", "n_threads": 1, "strict": True}
+    return Configured(lambda: _dispatch.find_nonfinite(x.reshape(1, -1)), options)
 
 
 def _gguf(x, kind):
@@ -134,7 +137,8 @@ def add_ratios(rows):
 
     ``vs_numpy``, ``vs_gguf_tq2_0``: how many times faster. ``vs_copy``: how many
     times as long as copying the input; ``copy_bandwidth`` is its inverse, the
-    input read per second as a fraction of what a copy reads. ``vs_full`` and
+    input read per second as a fraction of what a copy reads. ``reading``: how much of
+    the time reading the input on one thread takes alone. ``vs_full`` and
     ``vs_fill``, for unpacking: the fraction of the speed of writing as much, to
     new memory and to memory in use.
     """
@@ -155,6 +159,8 @@ def add_ratios(rows):
         if row["operation"].startswith("quantize"):
             row["vs_copy"] = seconds / base["copy"]
             row["copy_bandwidth"] = base["copy"] / seconds
+            if base.get("read"):
+                row["reading"] = base["read"] / seconds
         if row["operation"] == "unpack":
             row["vs_full"] = base["full"] / seconds
             row["vs_fill"] = base["fill"] / seconds
@@ -209,6 +215,7 @@ def _ratios(row):
         ("vs_gguf_tq2_0", "{:.1f}x gguf TQ2_0"),
         ("vs_copy", "{:.2f} times the copy"),
         ("copy_bandwidth", "{:.0%} of copy bandwidth"),
+        ("reading", "{:.0%} of it reading"),
         ("vs_absmean", "{:.1f} times absmean"),
         ("vs_full", "{:.0%} of full"),
         ("vs_fill", "{:.0%} of fill"),

@@ -55,6 +55,7 @@ def _quantize_table(data, wanted):
         "NumPy takes",
         "TQ2_0 takes",
         "of copy speed",
+        "is reading",
     )
     rows = [
         (
@@ -66,6 +67,7 @@ def _quantize_table(data, wanted):
             times(row, "vs_numpy"),
             times(row, "vs_gguf_tq2_0"),
             share(row, "copy_bandwidth"),
+            share(row, "reading"),
         )
         for row in data["results"]
         if row["seconds"] is not None
@@ -78,16 +80,19 @@ def _quantize_table(data, wanted):
         f"{data['rounds']} rounds ({data['rounds_large']} for 100 Mi values), in "
         f"turns of {data['calls']} calls in one process, so that what fits is in the "
         "caches. “NumPy takes” and “TQ2_0 takes” are multiples of our "
-        "time; the last column is the time of copying the input as a share of it. "
+        "time; the last columns are the times of copying the input, and of only "
+        "reading it on one thread, as shares of it. "
         f"NumPy: `{data['baselines']['numpy']}`; "
         f"TQ2_0: `{data['baselines']['gguf TQ2_0']}`; "
-        f"copy: `{data['baselines']['copy']}`.",
+        f"copy: `{data['baselines']['copy']}`; "
+        f"read: {data['baselines']['read']}.",
     )
     return Table(header, rows, caption, words=(0, 1))
 
 
 _QUANTIZE_ROWS = {
     "copy": "copy",
+    "read": "read",
     "numpy": "NumPy, to int8",
     "gguf TQ2_0": "gguf-py TQ2_0",
     "quantize absmean": "`absmean`, to 2 bits",

@@ -3,9 +3,13 @@
 import numpy as np
 
 from sklearn_ternary import _dispatch
-from sklearn_ternary._config import config_context, effective_config
+from sklearn_ternary._config import config_context
 from sklearn_ternary.cli._bench_cuda import cuda_tasks
-from sklearn_ternary.cli._bench_turns import available_isas, measure_in_turns
+from sklearn_ternary.cli._bench_turns import (
+    Configured,
+    available_isas,
+    measure_in_turns,
+)
 from sklearn_ternary.quantization import ternarize
 
 NUMPY_EXPRESSION = "np.clip(np.rint(x/np.abs(x).mean()), -1, 1).astype(np.int8)"
@@ -106,27 +110,17 @@ def _tasks(x, isa, n_threads):
     else:
         return [(name, None) for name in names]
     options["n_threads"] = n_threads
-    config = effective_config(**options)
     with config_context(**options):
         A = ternarize(x, layout="t2")
         codes = A.codes().reshape(1, -1)
 
-    def in_context(function):
-        def run():
-            with config_context(**options):
-                function()
-
-        return run
-
-    return list(
-        zip(
-            names,
-            (
-                in_context(lambda: ternarize(x, scale="absmean", layout="t2")),
-                in_context(lambda: ternarize(x, scale="mse", layout="t2")),
-                lambda: _dispatch.pack(codes, "t2", config=config),
-                in_context(lambda: A.toarray()),
-            ),
-            strict=True,
-        )
+    functions = (
+        lambda: ternarize(x, scale="absmean", layout="t2"),
+        lambda: ternarize(x, scale="mse", layout="t2"),
+        lambda: _dispatch.pack(codes, "t2"),
+        A.toarray,
     )
+    return [
+        (name, Configured(function, options))
+        for name, function in zip(names, functions, strict=True)
+    ]

@@ -6,7 +6,10 @@ shortest.
 """
 
 import time
+from collections.abc import Callable
 from typing import NamedTuple
+
+from sklearn_ternary._config import config_context
 
 
 def available_isas():
@@ -16,6 +19,26 @@ def available_isas():
     except ImportError:
         return []
     return list(supported_isas())
+
+
+class Configured(NamedTuple):
+    """A task and the configuration it runs in."""
+
+    function: Callable
+    options: dict
+
+    def __call__(self):
+        with config_context(**self.options):
+            self.function()
+
+
+def seconds_of(task):
+    """Seconds of one call; entering a configuration is no part of it."""
+    function, options = task if isinstance(task, Configured) else (task, {})
+    with config_context(**options):
+        start = time.perf_counter()
+        function()
+        return time.perf_counter() - start
 
 
 class Rounds(NamedTuple):
@@ -44,8 +67,6 @@ def measure_in_turns(rows, tasks, rounds):
             task()
     for _ in range(rounds.iterations):
         for row, task in running:
-            start = time.perf_counter()
-            task()
-            seconds = time.perf_counter() - start
+            seconds = seconds_of(task)
             best = row["seconds"]
             row["seconds"] = seconds if best is None else min(best, seconds)

@@ -86,7 +86,8 @@ def test_meets_the_definition(kind, dtype, isa):
 
 def look(X, isa="avx2", room=65536):
     """What one thread noted of each block: whether it was packed ahead, whether the
-    threshold is within its bounds, and how many values are noted."""
+    threshold is within its bounds, and how many values are noted.
+    """
     if isa not in supported_isas():
         pytest.skip(f"no {isa} kernels on this machine")
     n_blocks = -(-X.size // _one_read.BLOCK)

@@ -277,6 +277,7 @@ static ptrdiff_t F(find_nonfinite)(const T *x, ptrdiff_t n)
     /* x * 0 is NaN where x is not finite; look closer at blocks that have one. */
     for (; i + 16 * N_V <= n; i += 16 * N_V) {
         V sum[4] = {{0}, {0}, {0}, {0}};
+        PREFETCH(x + i, 16 * WIDTH)
         _Pragma("GCC unroll 16")
         for (int k = 0; k < 16; ++k)
             sum[k % 4] += LOAD(x + i + k * N_V) * (T)0;
