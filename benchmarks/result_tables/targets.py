@@ -175,7 +175,9 @@ def unmet():
         f"{n_met} of {len(found)} floors are met, {len(rows)} are not, and {n_open} "
         "are not measured."
     )
-    return Table(("", *_HEADER[:4]), rows, caption, words=(0, 1))
+    return Table(
+        ("", *_HEADER[:4]), rows or [("none", *[""] * 4)], caption, words=(0, 1)
+    )
 
 
 TABLES = {f"targets_{name}": partial(targets, name) for name in subjects()}

@@ -60,6 +60,9 @@ def _times(path, schema, rows_of, keys):
         data = file.read(MAX_REPORT_BYTES)
     try:
         report = json.loads(data)
+    except (ValueError, RecursionError):
+        raise ValueError(f"{path} is not a report of {schema}: it is no JSON") from None
+    try:
         if report["schema"] != schema:
             raise ValueError(report["schema"])
         return {
@@ -67,7 +70,7 @@ def _times(path, schema, rows_of, keys):
             for row in rows_of(report)
             if row["seconds"] is not None
         }
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is not a report of {schema} ({error!r})") from None
 
 

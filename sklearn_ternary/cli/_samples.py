@@ -5,6 +5,7 @@ import os
 import click
 import numpy as np
 
+from sklearn_ternary.cli._console import input_path
 from sklearn_ternary.persistence import ContainerReader
 from sklearn_ternary.persistence._formats import open_tensors
 
@@ -23,7 +24,7 @@ def read_samples(path, features=None, target=None, *, with_target=True, columns=
     Parameters
     ----------
     path : str
-        A ``.csv`` file, or one of arrays.
+        A ``.csv`` file, or one of arrays; ``-`` is such a one on stdin.
     features, target : str, default=None
         Arrays, or the column of the targets. None is ``"X"`` and ``"y"``, or the last
         column.
@@ -46,7 +47,7 @@ def read_samples(path, features=None, target=None, *, with_target=True, columns=
         if features is not None:
             raise click.UsageError("--features is for files of arrays")
         return _from_table(path, target, with_target, columns)
-    with open_tensors(path) as reader:
+    with input_path(path) as (path, label), open_tensors(path, label) as reader:
         if isinstance(reader, ContainerReader):
             raise reader.error("holds packed arrays; dequantize unpacks them")
         alone = len(reader.names) == 1 and not with_target and features is None

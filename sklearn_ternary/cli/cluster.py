@@ -10,6 +10,7 @@ import numpy as np
 from sklearn_ternary.cli._console import (
     console,
     count_text,
+    input_path,
     json_option,
     output_path,
     plain,
@@ -93,9 +94,9 @@ _ENDINGS = (".npz", ".safetensors", ".npy")
 def cluster(source, n_clusters, target, name, force, as_json, n_init, seed, **options):
     """Cluster the rows of the array in FILE by k-means.
 
-    FILE is a .npy, .npz or .safetensors file of a matrix of numbers. A .npy or
-    .safetensors file of float32 or float64 is mapped rather than read, so that it
-    may be larger than memory. OUT ends in .npz or .safetensors, or is - for a .npz
+    FILE is a .npy, .npz or .safetensors file of a matrix of numbers, or - for stdin. A
+    .npy or .safetensors file of float32 or float64 is mapped rather than read, so that
+    it may be larger than memory. OUT ends in .npz or .safetensors, or is - for a .npz
     file on stdout: cluster_centers, labels, inertia and n_iter. A .npy file gets the
     labels alone.
     """
@@ -106,7 +107,11 @@ def cluster(source, n_clusters, target, name, force, as_json, n_init, seed, **op
     from sklearn_ternary import ClusteredKMeans
 
     options["n_init"] = "auto" if n_init is None else n_init
-    with open_tensors(source) as reader, output_path(target, force) as out:
+    with (
+        input_path(source) as (path, label),
+        open_tensors(path, label) as reader,
+        output_path(target, force) as out,
+    ):
         name = _chosen(reader, name)
         X = reader.memory_map(name) if reader.maps(name) else reader.read(name)
         kmeans = ClusteredKMeans(n_clusters, random_state=seed, **options)

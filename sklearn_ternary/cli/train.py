@@ -129,7 +129,8 @@ def train(
 ):
     """Train a network with ternary weights on DATA.
 
-    DATA is a .npz or .safetensors file of arrays, or a .csv table (read by pandas).
+    DATA is a .npz or .safetensors file of arrays (- reads one from stdin), or a .csv
+    table (read by pandas).
     Ctrl-C ends training after the step that runs, writes a checkpoint and the model as
     it is then; --resume goes on from there, to the bits of a run that was not
     interrupted.

@@ -29,6 +29,20 @@ def X(tmp_path, monkeypatch):
     return (rng.normal(size=(200, 5)) + 9 * rng.integers(0, 3, (200, 1))).astype("f4")
 
 
+def test_pipes(X):
+    np.save("X.npy", X)
+    invoke("X.npy", "-k", 3, "-o", "file.npz")
+    command = [sys.executable, "-P", "-m", "sklearn_ternary", "cluster", "-", "-k", "3"]
+    with open("X.npy", "rb") as file:
+        done = subprocess.run(
+            [*command, "-o", "-"], stdin=file, capture_output=True, check=True
+        )
+    with open("pipe.npz", "wb") as file:
+        file.write(done.stdout)
+    for name, value in written("file.npz").items():
+        np.testing.assert_array_equal(written("pipe.npz")[name], value)
+
+
 def written(path):
     return dict(np.load(path)) if path.endswith(".npz") else load_file(path)
 

@@ -77,6 +77,12 @@ def test_train_and_predict(iris):
     arguments = ["predict", "model.safetensors", "X.npy", "-o", "proba.npy", "--proba"]
     invoke(*arguments)
     np.testing.assert_array_equal(np.load("proba.npy"), expected.predict_proba(X))
+    with open("X.npy", "rb") as file:
+        data = file.read()
+    arguments = ["predict", "model.safetensors", "-", "-o", "piped.npy"]
+    result = CliRunner().invoke(main, arguments, input=data)
+    assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(np.load("piped.npy"), expected.predict(X))
     output = invoke("predict", "model.safetensors", "iris.npz", "-o", "out.csv",
                     "--target", "y").output  # fmt: skip
     assert f"score {expected.score(X, y):.4f}" in output
