@@ -9,9 +9,9 @@ _HUGE_PAGE = 2**21
 
 
 def allocate(n_bytes):
-    """Uint8 array, on a line of the cache, from huge pages as far as it fills them."""
+    """Uint8 array, on a line of the cache, from huge pages that it fills by half."""
     whole = -(-n_bytes // _HUGE_PAGE) * _HUGE_PAGE
-    if whole - n_bytes > _HUGE_PAGE // 4:
+    if whole - n_bytes > _HUGE_PAGE // 2:
         whole -= _HUGE_PAGE
     if whole and hasattr(mmap, "MADV_HUGEPAGE"):
         size = max(whole, n_bytes) + _HUGE_PAGE

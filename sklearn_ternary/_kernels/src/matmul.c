@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cpu_features.h"
+#include "matmul_encode.h"
 
 extern const stern_matmul stern_matmul_generic;
 #ifdef STERN_BUILT_AVX2
@@ -84,20 +85,24 @@ static inline uint32_t digits(const int8_t *codes)
     return ((d & 0x03030303u) + 0x01010101u) & 0x03030303u;
 }
 
-static const int powers3[5] = {1, 3, 9, 27, 81};
-
 /* Adds one code to its byte, which holds code 0 in its place. `row` are the bytes
  * of the row in the first step, `step` bytes before those in the next. */
 static inline void put(uint8_t *row, ptrdiff_t step, int format, ptrdiff_t k, int code)
 {
     if (format == STERN_MM_T2) {
         row[k / 16 * step + k % 4] += (uint8_t)(code * (1 << 2 * (k % 16 / 4)));
-    } else {
-        const ptrdiff_t within = k % 80, block = within / 16, field = within % 16 / 4;
-        const ptrdiff_t j = block < 4 ? block : field;
-        row[(k / 80 * 4 + j) * step + k % 4] +=
-            (uint8_t)(code * powers3[block < 4 ? field : 4]);
+        return;
     }
+    static const int powers3[4] = {1, 3, 9, 27};
+    const ptrdiff_t within = k % 80, block = within / 16, field = within % 16 / 4;
+    const ptrdiff_t j = block < 4 ? block : field;
+    uint8_t *byte = row + (k / 80 * 4 + j) * step + k % 4;
+    unsigned fifth, n = t5_digits(*byte, &fifth);
+    if (block < 4)
+        n += (unsigned)(code * powers3[field]);
+    else
+        fifth += (unsigned)code;
+    *byte = (uint8_t)t5_bytes(n, fifth);
 }
 
 static inline uint32_t t2_word(const int8_t *c)
@@ -107,8 +112,9 @@ static inline uint32_t t2_word(const int8_t *c)
 
 static inline uint32_t t5_word(const int8_t *c, const int8_t *fifth)
 {
-    return digits(c) + 3 * digits(c + 4) + 9 * digits(c + 8) + 27 * digits(c + 12)
-        + 81 * digits(fifth);
+    const uint32_t n =
+        digits(c) + 3 * digits(c + 4) + 9 * digits(c + 8) + 27 * digits(c + 12);
+    return t5_bytes(n, digits(fifth));
 }
 
 /* `n` values of one row in format R2, from value `first` on. */

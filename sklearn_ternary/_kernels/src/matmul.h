@@ -4,8 +4,8 @@
  * The rows are interleaved by 16. A *block* is 16 rows by 16 consecutive values
  * in 64 bytes, four bytes a row: bits 2n and 2n+1 of byte b of a row hold
  * code + 1 of value 4n + b (format T2). In format T5 five blocks lie in 256
- * bytes: byte b of a row in step j (of 4) is the sum of digit n times 3^n, where
- * the digits 0..3 are those of block j and digit 4 is field j of block 4.
+ * bytes: byte b of a row in step j (of 4) tells five digits, where the digits 0..3
+ * are those of block j and digit 4 is field j of block 4 (matmul_encode.h has how).
  *
  * A *panel* is 64 rows: for each block along the row (each step, in T5), the
  * blocks of its four row groups lie one after another; the last panel has as
@@ -116,7 +116,7 @@ const stern_matmul_int8 *stern_matmul_int8_for(int level);
 ptrdiff_t stern_mm_segments(const stern_matrix *m);
 ptrdiff_t stern_mm_row_runs(const stern_matrix *m);
 
-/* Writes codes into weights that were filled with code 0 (121 in T5, else 0x55):
+/* Writes codes into weights that were filled with code 0 (104 in T5, else 0x55):
  * `n` values from value `first` of the padded rows on, of the rows of row group
  * `group` among the `n` given. Code of row r, value k is codes[r * ldr + k * ldk]. */
 void stern_mm_pack(uint8_t *weights, ptrdiff_t n_rows, ptrdiff_t n_blocks, int format,

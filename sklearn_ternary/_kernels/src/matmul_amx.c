@@ -97,72 +97,39 @@ static void configure(int rows)
     _tile_loadconfig(c);
 }
 
-/* Writes code + 1 of `count` blocks of one row group as lines of tiles. The lines that
- * the last tile lacks may hold any number: they meet zeros. */
-static void spread_fields(const uint8_t *w, ptrdiff_t stride, ptrdiff_t count,
-                          uint8_t *out)
+/* Writes code + 1 of four fields as four lines of a tile. */
+static inline void spread(__m512i fields, uint8_t *out)
 {
     const __m512i three = _mm512_set1_epi8(3);
-    for (ptrdiff_t b = 0; b < count; ++b, w += stride, out += 4 * 64) {
-        const __m512i x = _mm512_loadu_si512(w);
-        PREFETCH(w);
-        _mm512_store_si512(out, _mm512_and_si512(x, three));
-        _mm512_store_si512(out + 64, _mm512_and_si512(_mm512_srli_epi16(x, 2), three));
-        _mm512_store_si512(out + 128, _mm512_and_si512(_mm512_srli_epi16(x, 4), three));
-        _mm512_store_si512(out + 192, _mm512_and_si512(_mm512_srli_epi16(x, 6), three));
+    _mm512_store_si512(out, _mm512_and_si512(fields, three));
+    _Pragma("GCC unroll 3")
+    for (int n = 1; n < 4; ++n)
+        _mm512_store_si512(out + 64 * n,
+                           _mm512_and_si512(_mm512_srli_epi16(fields, 2 * n), three));
+}
+
+/* `count` blocks from block b on of a row group as lines of tiles. The lines that the
+ * last tile lacks may hold any number: they meet zeros. */
+static inline void spread_blocks(const stern_matrix *m, const t5_tables *tables,
+                                 const uint8_t *w, ptrdiff_t stride, ptrdiff_t b,
+                                 ptrdiff_t count, uint8_t *out)
+{
+    if (m->format == STERN_MM_T2) {
+        w += b * stride;
+        for (ptrdiff_t i = 0; i < count; ++i, w += stride, out += 4 * 64) {
+            PREFETCH_L2(w);
+            spread(_mm512_loadu_si512(w), out);
+        }
+        return;
     }
-}
-
-/* Digits 0 to 2 of a byte below 27, and digit 3 of 0, 27 or 54: of tables that fit one
- * vector, a byte is looked up in one step. */
-typedef struct { __m512i digit[4]; } digit_tables;
-
-static inline digit_tables load_digits(void)
-{
-#define DIGITS4(n, r) (r) / n % 3, ((r) + 1) / n % 3, ((r) + 2) / n % 3, ((r) + 3) / n % 3
-#define DIGITS16(n, r)                                                             \
-    DIGITS4(n, r), DIGITS4(n, r + 4), DIGITS4(n, r + 8), DIGITS4(n, r + 12)
-#define DIGITS64(n) {DIGITS16(n, 0), DIGITS16(n, 16), DIGITS16(n, 32), DIGITS16(n, 48)}
-    static const uint8_t digits[4][64] __attribute__((aligned(64))) = {
-        DIGITS64(1), DIGITS64(3), DIGITS64(9), DIGITS64(27)};
-    digit_tables t;
-    for (int n = 0; n < 4; ++n)
-        t.digit[n] = _mm512_load_si512(digits[n]);
-    return t;
-}
-
-/* The same of whole runs of format T5, without the way over T2. */
-static void spread_digits(const digit_tables *tables, const uint8_t *w, ptrdiff_t stride,
-                          ptrdiff_t count, uint8_t *out)
-{
-    const __m512i three = _mm512_set1_epi8(3), c27 = _mm512_set1_epi8(27);
-    for (ptrdiff_t b = 0; b < count; b += 5, out += 5 * 4 * 64)
-        _Pragma("GCC unroll 4")
+    w += b / 5 * 4 * stride;
+    for (ptrdiff_t i = 0; i < count; i += 5, out += 5 * 4 * 64)
         for (int j = 0; j < 4; ++j, w += stride) {
             __m512i fifth;
-            const __m512i r81 = modulo_81(_mm512_loadu_si512(w), &fifth);
-            __m512i r = _mm512_min_epu8(r81, _mm512_sub_epi8(r81, c27));
-            r = _mm512_min_epu8(r, _mm512_sub_epi8(r, c27));
-            PREFETCH(w);
-            _Pragma("GCC unroll 4")
-            for (int n = 0; n < 4; ++n)
-                _mm512_store_si512(out + (4 * j + n) * 64,
-                                   _mm512_permutexvar_epi8(
-                                       n < 3 ? r : _mm512_sub_epi8(r81, r),
-                                       tables->digit[n]));
-            _mm512_store_si512(out + (16 + j) * 64, _mm512_and_si512(fifth, three));
+            PREFETCH_L2(w);
+            spread(decode_step(_mm512_loadu_si512(w), tables, &fifth), out + 4 * j * 64);
+            _mm512_store_si512(out + (16 + j) * 64, _mm512_srli_epi16(fifth, 6));
         }
-}
-
-/* `count` blocks from block b on of a row group as lines of tiles. */
-static inline void spread(const stern_matrix *m, const digit_tables *tables,
-                          const uint8_t *w, ptrdiff_t stride, ptrdiff_t b,
-                          ptrdiff_t count, uint8_t *out)
-{
-    if (m->format == STERN_MM_T5)
-        spread_digits(tables, w + b / 5 * 4 * stride, stride, count, out);
-    else
-        spread_fields(w + b * stride, stride, count, out);
 }
 
 /* Adds to sums[64 t + r] the products of 16 A rows t of activations and 16 B rows r of
@@ -221,13 +188,13 @@ static void add_dots_few(const stern_matrix *m, const uint8_t *w, int groups,
 {
     enum { RUN = 5, RUNS = CHUNK / RUN }; /* blocks that are spread at a time */
     uint8_t ring[2 * SPREAD_BYTES] __attribute__((aligned(64)));
-    const digit_tables tables = load_digits();
+    const t5_tables tables = load_t5_tables();
     const ptrdiff_t stride = groups * 64, line = STERN_MM_PANEL * sizeof *sums;
     const ptrdiff_t tiles = (end - first + TILE_BLOCKS - 1) / TILE_BLOCKS;
 #define SPREAD(g, run)                                                             \
-    spread(m, &tables, w + (g) * 64, stride, first + (run) * RUN,                  \
-           MIN(RUN, end - first - (run) * RUN),                                    \
-           ring + (g) * SPREAD_BYTES + (run) % RUNS * RUN * 4 * 64)
+    spread_blocks(m, &tables, w + (g) * 64, stride, first + (run) * RUN,           \
+                  MIN(RUN, end - first - (run) * RUN),                             \
+                  ring + (g) * SPREAD_BYTES + (run) % RUNS * RUN * 4 * 64)
     for (; groups > 0; groups -= 2, w += 2 * 64, sums += 2 * STERN_MM_ROWS) {
         const int8_t *a = tile;
         for (ptrdiff_t run = 0; run < RUNS && first + run * RUN < end; ++run)
@@ -279,7 +246,7 @@ static void add_dots(const stern_matrix *m, const uint8_t *w, int groups,
         return;
     }
     uint8_t fields[2 * SPREAD_BYTES] __attribute__((aligned(64))) = {0};
-    const digit_tables tables = load_digits();
+    const t5_tables tables = load_t5_tables();
     const ptrdiff_t stride = groups * 64, next = row_tiles(m) * TILE_BYTES;
     for (ptrdiff_t b = first; b < end; b += CHUNK, tile += CHUNK_TILES * TILE_BYTES) {
         const ptrdiff_t count = MIN(CHUNK, end - b);
@@ -287,8 +254,8 @@ static void add_dots(const stern_matrix *m, const uint8_t *w, int groups,
         for (int g = 0; g < groups; g += 2) {
             const int here = MIN(groups - g, 2);
             for (int i = 0; i < here; ++i)
-                spread(m, &tables, w + (g + i) * 64, stride, b, count,
-                       fields + i * SPREAD_BYTES);
+                spread_blocks(m, &tables, w + (g + i) * 64, stride, b, count,
+                              fields + i * SPREAD_BYTES);
             for (int t = 0; t < tokens; t += 2 * TILE_ROWS) {
                 const int8_t *a = tile + t / TILE_ROWS * next;
                 int32_t *to = sums + t * STERN_MM_PANEL + g * 16;

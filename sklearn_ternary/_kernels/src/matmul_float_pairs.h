@@ -78,7 +78,7 @@ ALWAYS_INLINE void sums_tile_f32(const int R, const int N, const uint8_t *w,
         }
         if (N == 1)
             for (int r = 0; r < R; ++r)
-                PREFETCH(w + r * 64);
+                PREFETCH_L2(w + r * 64);
         for (int p = 0; p < 8; ++p, tile += 16 * N) {
             EACH_12(ADD)
             p0 >>= 4;

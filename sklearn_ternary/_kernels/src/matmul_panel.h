@@ -3,9 +3,11 @@
 #define STERN_MATMUL_PANEL_H
 #include "matmul.h"
 
-/* Weights that are used once are fetched well ahead into the second-level cache: the
- * few line buffers of the first would bound the rate. */
-#define PREFETCH(p) __builtin_prefetch((p) + 3072, 0, 2)
+/* Weights that are used once are fetched ahead, well before into the second-level cache
+ * (the few line buffers of the first would bound the rate) and from there, shortly
+ * before their use, into the first. */
+#define PREFETCH_L2(p) __builtin_prefetch((p) + 3072, 0, 2)
+#define PREFETCH(p) (PREFETCH_L2(p), __builtin_prefetch((p) + 512, 0, 3))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 
 /* Row groups of a panel, and the bytes of its first step. */

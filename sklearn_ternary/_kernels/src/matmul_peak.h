@@ -72,7 +72,7 @@ static uint64_t read_bytes(const uint8_t *bytes, ptrdiff_t n)
     for (ptrdiff_t i = 0; i + 256 <= n; i += 256) {
         _Pragma("GCC unroll 4")
         for (int j = 0; j < 4; ++j) {
-            PREFETCH(bytes + i + 64 * j);
+            PREFETCH_L2(bytes + i + 64 * j);
             acc[j] ^= *(const line *)(bytes + i + 64 * j);
         }
     }

@@ -102,10 +102,10 @@ ALWAYS_INLINE void dots_in_turn(const int R, const int N, const uint8_t *w,
         }                                                                          \
     }
 #define SHIFT(t)                                                                   \
-    a##t >>= 2;                                                              \
-    b##t >>= 2;                                                              \
-    c##t >>= 2;                                                              \
-    d##t >>= 2;       
+    a##t >>= 2;                                                                    \
+    b##t >>= 2;                                                                    \
+    c##t >>= 2;                                                                    \
+    d##t >>= 2;
 #define FINISH(t)                                                                  \
     if (t < N) {                                                                   \
         add_to(sums + t * STERN_MM_PANEL, a##t);                                   \
@@ -212,31 +212,28 @@ static void dots(const uint8_t *w, int groups, ptrdiff_t count, const int8_t *ti
                w + count * stride);
 }
 
-/* One row of activations by R row groups in format T5. */
+/* One row of activations by R row groups in format T5. Digits 3 and 4 are both worth 64
+ * of their codes: they share a sum, which grows by at most 2^17 a step. */
 ALWAYS_INLINE void dots_t5_tile(const int R, const uint8_t *w, ptrdiff_t stride,
                                 ptrdiff_t count, const int8_t *tile, int32_t *sums)
 {
     const t5_tables tables = load_t5_tables();
     const vector m0 = V_BYTES(3), m1 = V_BYTES(12), m2 = V_BYTES(48), m3 = V_BYTES(192);
-#define SUMS(r) lanes a##r = {0}, b##r = {0}, c##r = {0}, d##r = {0}, e##r = {0};
+#define SUMS(r) lanes a##r = {0}, b##r = {0}, c##r = {0}, d##r = {0};
 #define MULTIPLY(r)                                                                \
     if (r < R) {                                                                   \
         vector fifth;                                                              \
-        PREFETCH(w + r * 64);                                 \
+        PREFETCH(w + r * 64);                                                      \
         const vector x = decode_step(V_LOAD(w + r * 64), &tables, &fifth);         \
-        e##r = V_DOT(e##r, fifth, four_of(tile + 64 + 4 * j));                     \
+        d##r = V_DOT(d##r, fifth, four_of(tile + 64 + 4 * j));                     \
         a##r = V_DOT(a##r, V_AND(x, m0), four_of(tile + 16 * j));                  \
         b##r = V_DOT(b##r, V_AND(x, m1), four_of(tile + 16 * j + 4));              \
         c##r = V_DOT(c##r, V_AND(x, m2), four_of(tile + 16 * j + 8));              \
         d##r = V_DOT(d##r, V_AND(x, m3), four_of(tile + 16 * j + 12));             \
     }
-    /* The fifths are 81 s; times the inverse of 81 modulo 2^32 that is s. */
 #define FINISH(r)                                                                  \
-    if (r < R) {                                                                   \
-        e##r = (lanes)_mm512_mullo_epi32((vector)e##r, V_FOUR(0x781948b1));         \
-        add_to(sums + r * V_ROWS,                                                  \
-               a##r + (b##r >> 2) + (c##r >> 4) + (d##r >> 6) + e##r);             \
-    }
+    if (r < R)                                                                     \
+        add_to(sums + r * V_ROWS, a##r + (b##r >> 2) + (c##r >> 4) + (d##r >> 6));
     EACH_4(SUMS)
     for (ptrdiff_t k = 0; k + 5 <= count; k += 5, tile += 80)
         for (int j = 0; j < 4; ++j, w += stride) {
