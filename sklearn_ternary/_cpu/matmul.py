@@ -22,7 +22,7 @@ _UNITS = {"t2": 16, "t5": 80, "r2": 256}
 # at a time.
 _FOLDED_BYTES = 2**20
 _CODES_AT_ONCE = 2**20
-_FILL = {"t2": 0x55, "t5": 104, "r2": 0x55}  # code 0 everywhere
+_FILL = {"t2": 0x55, "t5": 28, "r2": 0x55}  # code 0 everywhere
 
 
 def quantize_activations(X, *, n_threads, isa):
@@ -42,9 +42,9 @@ class PackedMatrix:
     ----------
     format : {"t2", "t5", "r2"} or None, default=None
         How the codes lie: 16 rows interleaved with 2 bits a code, or with 1.6,
-        or rows apart. t5 is slower in the caches, and faster only for 8-bit
-        activations and matrices that come from memory. None chooses r2 for few
-        rows and t2 otherwise.
+        or rows apart. t5 is for 8-bit activations and matrices that do not fit the
+        second-level cache, and slower elsewhere. None chooses r2 for few rows and t2
+        otherwise.
     n_threads : int
     isa : str
         For unpacking. The products may use others; the layout does not depend

@@ -10,17 +10,21 @@ from hypothesis import strategies as st
 from sklearn_ternary._layouts import LAYOUTS
 from sklearn_ternary._reference import matmul as reference
 from sklearn_ternary._reference.pack import pack
+from sklearn_ternary._reference.products import StoredMatrix
 
 pytestmark = pytest.mark.backends
 
 if importlib.util.find_spec("sklearn_ternary._kernels._matmul"):
     from sklearn_ternary._cpu import matmul as cpu
+    from sklearn_ternary._cpu import products
     from sklearn_ternary._cpu.product_levels import VARIANTS, can_run
+    from sklearn_ternary._kernels._cpu_features import supported_isas
 
     # Every variant that can run here, so that each is tested by itself.
     LEVELS = [variant for variant in VARIANTS if can_run(variant)]
+    ISAS = supported_isas()
 else:
-    LEVELS = []
+    LEVELS, ISAS = [], []
 needs_kernels = pytest.mark.skipif(not LEVELS, reason="no compiled kernels")
 TERNARY = [name for name, layout in LAYOUTS.items() if layout.n_levels == 3]
 FORMATS = ["t2", "t5", "r2"]
@@ -370,6 +374,28 @@ def test_storage():
     assert abs(8 * t5.nbytes / codes.size - 1.6) < 0.03
     with pytest.raises(ValueError, match="format='t3'"):
         make(codes, *ones(codes), format="t3")
+
+
+@needs_kernels
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_large_matrices_are_denser_for_8_bit_activations(monkeypatch, isa, transposed):
+    monkeypatch.setattr(products, "_CACHED_CODES", 10_000)
+    rng = np.random.default_rng(0)
+    for shape, is_large in (
+        ((80, 90), False),
+        ((90, 160), True),
+        ((12, 999), transposed),
+    ):
+        codes = random_codes(rng, shape)
+        parts = (pack(codes, "t2"), shape[1], "t2", *ones(codes), transposed)
+        X = rng.normal(size=(2, shape[not transposed])).astype(np.float32)
+        matrix = StoredMatrix(*parts)
+        y = products.multiply_int8(matrix, X, n_threads=2, isa=isa)
+        expected = reference.PackedMatrix(*parts).matmul_int8(X)
+        np.testing.assert_array_equal(y, expected)
+        (form,) = matrix.forms.values()
+        assert (form.format == "t5") == (is_large and isa == "avx512")
 
 
 # -- properties ----------------------------------------------------------------

@@ -3,7 +3,6 @@
 
 #include "language.h"
 #include "language_half.h"
-#include "matmul_encode.h"
 
 static inline float half_at(const uint8_t *p)
 {

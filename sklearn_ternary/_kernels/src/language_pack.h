@@ -84,7 +84,7 @@ static void pack_t5(lanes16 *words, uint8_t *out, ptrdiff_t step)
             const uint32_t w = words[j][r];
             const uint32_t n = (w & mask) + 3 * (w >> 2 & mask) + 9 * (w >> 4 & mask)
                 + 27 * (w >> 6 & mask);
-            line[r] = t5_bytes(n, words[4][r] >> 2 * j & mask);
+            line[r] = stern_mm_t5_word(n, words[4][r] >> 2 * j & mask);
         }
         memcpy(out + j * step, line, sizeof line);
     }

@@ -85,6 +85,31 @@ static inline uint32_t digits(const int8_t *codes)
     return ((d & 0x03030303u) + 0x01010101u) & 0x03030303u;
 }
 
+/* Byte of the digits d0 + 3 d1 + 9 d2 + 27 d3 + 81 d4 in format T5. */
+static const uint8_t t5_bytes[243] = {
+    0, 1, 2, 3, 8, 9, 10, 11, 48, 192, 193, 194, 195, 200, 201, 202, 203, 49, 132,
+    133, 134, 135, 140, 141, 142, 143, 50, 16, 17, 18, 19, 24, 25, 26, 27, 51, 208,
+    209, 210, 211, 216, 217, 218, 219, 53, 148, 149, 150, 151, 156, 157, 158, 159,
+    54, 32, 33, 34, 35, 40, 41, 42, 43, 52, 224, 225, 226, 227, 232, 233, 234, 235,
+    55, 164, 165, 166, 167, 172, 173, 174, 175, 240, 64, 65, 66, 67, 72, 73, 74, 75,
+    112, 4, 5, 6, 7, 12, 13, 14, 15, 113, 196, 197, 198, 199, 204, 205, 206, 207,
+    114, 80, 81, 82, 83, 88, 89, 90, 91, 115, 20, 21, 22, 23, 28, 29, 30, 31, 117,
+    212, 213, 214, 215, 220, 221, 222, 223, 118, 96, 97, 98, 99, 104, 105, 106, 107,
+    116, 36, 37, 38, 39, 44, 45, 46, 47, 119, 228, 229, 230, 231, 236, 237, 238,
+    239, 244, 128, 129, 130, 131, 136, 137, 138, 139, 176, 68, 69, 70, 71, 76, 77,
+    78, 79, 177, 56, 57, 58, 120, 121, 122, 184, 185, 178, 144, 145, 146, 147, 152,
+    153, 154, 155, 179, 84, 85, 86, 87, 92, 93, 94, 95, 181, 60, 61, 62, 124, 125,
+    126, 59, 63, 182, 160, 161, 162, 163, 168, 169, 170, 171, 180, 100, 101, 102,
+    103, 108, 109, 110, 111, 183, 248, 249, 250, 188, 189, 190, 252, 253, 254,
+};
+
+uint32_t stern_mm_t5_word(uint32_t low, uint32_t fifth)
+{
+    const uint32_t n = low + 81 * fifth;
+    return t5_bytes[n & 255] | (uint32_t)t5_bytes[n >> 8 & 255] << 8
+        | (uint32_t)t5_bytes[n >> 16 & 255] << 16 | (uint32_t)t5_bytes[n >> 24] << 24;
+}
+
 /* Adds one code to its byte, which holds code 0 in its place. `row` are the bytes
  * of the row in the first step, `step` bytes before those in the next. */
 static inline void put(uint8_t *row, ptrdiff_t step, int format, ptrdiff_t k, int code)
@@ -93,16 +118,14 @@ static inline void put(uint8_t *row, ptrdiff_t step, int format, ptrdiff_t k, in
         row[k / 16 * step + k % 4] += (uint8_t)(code * (1 << 2 * (k % 16 / 4)));
         return;
     }
-    static const int powers3[4] = {1, 3, 9, 27};
+    static const int powers3[5] = {1, 3, 9, 27, 81};
     const ptrdiff_t within = k % 80, block = within / 16, field = within % 16 / 4;
-    const ptrdiff_t j = block < 4 ? block : field;
-    uint8_t *byte = row + (k / 80 * 4 + j) * step + k % 4;
-    unsigned fifth, n = t5_digits(*byte, &fifth);
-    if (block < 4)
-        n += (unsigned)(code * powers3[field]);
-    else
-        fifth += (unsigned)code;
-    *byte = (uint8_t)t5_bytes(n, fifth);
+    uint8_t *byte = row + (k / 80 * 4 + (block < 4 ? block : field)) * step + k % 4;
+    unsigned fifth;
+    const unsigned f = t5_fields(*byte, &fifth);
+    const int digits = (int)((f & 3) + 3 * (f >> 2 & 3) + 9 * (f >> 4 & 3) + 27 * (f >> 6)
+                             + 81 * fifth);
+    *byte = t5_bytes[digits + code * powers3[block < 4 ? field : 4]];
 }
 
 static inline uint32_t t2_word(const int8_t *c)
@@ -114,7 +137,7 @@ static inline uint32_t t5_word(const int8_t *c, const int8_t *fifth)
 {
     const uint32_t n =
         digits(c) + 3 * digits(c + 4) + 9 * digits(c + 8) + 27 * digits(c + 12);
-    return t5_bytes(n, digits(fifth));
+    return stern_mm_t5_word(n, digits(fifth));
 }
 
 /* `n` values of one row in format R2, from value `first` on. */

@@ -116,10 +116,13 @@ const stern_matmul_int8 *stern_matmul_int8_for(int level);
 ptrdiff_t stern_mm_segments(const stern_matrix *m);
 ptrdiff_t stern_mm_row_runs(const stern_matrix *m);
 
-/* Writes codes into weights that were filled with code 0 (104 in T5, else 0x55):
+/* Writes codes into weights that were filled with code 0 (28 in T5, else 0x55):
  * `n` values from value `first` of the padded rows on, of the rows of row group
  * `group` among the `n` given. Code of row r, value k is codes[r * ldr + k * ldk]. */
 void stern_mm_pack(uint8_t *weights, ptrdiff_t n_rows, ptrdiff_t n_blocks, int format,
                    ptrdiff_t group, const int8_t *codes, ptrdiff_t ldr, ptrdiff_t ldk,
                    ptrdiff_t rows, ptrdiff_t first, ptrdiff_t n);
+
+/* Four bytes of format T5 from d0 + 3 d1 + 9 d2 + 27 d3 and d4 of each. */
+uint32_t stern_mm_t5_word(uint32_t low, uint32_t fifth);
 #endif

@@ -128,7 +128,7 @@ static inline void spread_blocks(const stern_matrix *m, const t5_tables *tables,
             __m512i fifth;
             PREFETCH_L2(w);
             spread(decode_step(_mm512_loadu_si512(w), tables, &fifth), out + 4 * j * 64);
-            _mm512_store_si512(out + (16 + j) * 64, _mm512_srli_epi16(fifth, 6));
+            _mm512_store_si512(out + (16 + j) * 64, fifth);
         }
 }
 

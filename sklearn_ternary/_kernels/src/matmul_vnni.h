@@ -212,24 +212,27 @@ static void dots(const uint8_t *w, int groups, ptrdiff_t count, const int8_t *ti
                w + count * stride);
 }
 
-/* One row of activations by R row groups in format T5. Digits 3 and 4 are both worth 64
- * of their codes: they share a sum, which grows by at most 2^17 a step. */
+/* One row of activations by R row groups in format T5. Fields of two tables are joined
+ * and cut out in one step; those of digits 0 and 4 share a sum. */
 ALWAYS_INLINE void dots_t5_tile(const int R, const uint8_t *w, ptrdiff_t stride,
                                 ptrdiff_t count, const int8_t *tile, int32_t *sums)
 {
+    enum { A_OR_B_IN_C = 0xa8 };
     const t5_tables tables = load_t5_tables();
     const vector m0 = V_BYTES(3), m1 = V_BYTES(12), m2 = V_BYTES(48), m3 = V_BYTES(192);
+#define JOINED(m) _mm512_ternarylogic_epi32(low, high, m, A_OR_B_IN_C)
 #define SUMS(r) lanes a##r = {0}, b##r = {0}, c##r = {0}, d##r = {0};
 #define MULTIPLY(r)                                                                \
     if (r < R) {                                                                   \
-        vector fifth;                                                              \
+        const vector x = V_LOAD(w + r * 64);                                       \
+        const vector low = _mm512_permutexvar_epi8(x, tables.low);                 \
+        const vector high = look_up_high(x, &tables);                              \
         PREFETCH(w + r * 64);                                                      \
-        const vector x = decode_step(V_LOAD(w + r * 64), &tables, &fifth);         \
-        d##r = V_DOT(d##r, fifth, four_of(tile + 64 + 4 * j));                     \
-        a##r = V_DOT(a##r, V_AND(x, m0), four_of(tile + 16 * j));                  \
-        b##r = V_DOT(b##r, V_AND(x, m1), four_of(tile + 16 * j + 4));              \
-        c##r = V_DOT(c##r, V_AND(x, m2), four_of(tile + 16 * j + 8));              \
-        d##r = V_DOT(d##r, V_AND(x, m3), four_of(tile + 16 * j + 12));             \
+        a##r = V_DOT(a##r, V_AND(low, m0), four_of(tile + 16 * j));                \
+        b##r = V_DOT(b##r, JOINED(m1), four_of(tile + 16 * j + 4));                \
+        c##r = V_DOT(c##r, JOINED(m2), four_of(tile + 16 * j + 8));                \
+        d##r = V_DOT(d##r, JOINED(m3), four_of(tile + 16 * j + 12));               \
+        a##r = V_DOT(a##r, V_AND(high, m0), four_of(tile + 64 + 4 * j));           \
     }
 #define FINISH(r)                                                                  \
     if (r < R)                                                                     \
@@ -240,6 +243,7 @@ ALWAYS_INLINE void dots_t5_tile(const int R, const uint8_t *w, ptrdiff_t stride,
             EACH_4(MULTIPLY)
         }
     EACH_4(FINISH)
+#undef JOINED
 #undef SUMS
 #undef MULTIPLY
 #undef FINISH
