@@ -73,6 +73,7 @@ cdef class Control:
     report : ndarray of shape (5,), float64
     """
 
+    BOUNDS = tuple(_BOUNDS)
     cdef stern_control _c
     cdef tuple _held
 

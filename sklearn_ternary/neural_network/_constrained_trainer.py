@@ -96,12 +96,14 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
         What shares a second moment of ``"adamw"``: nothing, the weights of a unit
         [3]_, those of a layer, or rows that k-means puts together.
     n_clusters : int, default=16
-        For ``second_moment="cluster"``.
+        Of units with alike gradients and weights, for ``second_moment="cluster"`` and
+        ``trust_region="cluster"``.
     max_grad_norm : float or None, default=None
         Gradients are shortened to this length.
-    trust_region : {"global", "layer"} or None, default=None
-        Whether the length of a step is bounded, of all parameters together or of
-        each layer.
+    trust_region : {"global", "layer", "cluster"} or None, default=None
+        Whether the length of a step is bounded, of all parameters together, of each
+        layer, or of each of `n_clusters` clusters of units, the squares of whose
+        radii add up to that of ``"global"``.
     trust_radius : float, default=0.05
         The bound over the norm of the first parameters, or of those of the layer; it
         follows the schedule.
@@ -269,7 +271,7 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
         "second_moment": [StrOptions({"element", "row", "tensor", "cluster"})],
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "trust_region": [StrOptions({"global", "layer"}), None],
+        "trust_region": [StrOptions({"global", "layer", "cluster"}), None],
         "trust_radius": [Interval(Real, 0, None, closed="neither")],
         "ratio_test_every": [Interval(Integral, 1, None, closed="left"), None],
         "step_controller": [StrOptions({"schedule", "hypergradient", "auxiliary"})],

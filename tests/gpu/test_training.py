@@ -38,6 +38,7 @@ WAYS = {
         "trust_region": "global",
         "early_stopping": True,
     },
+    "radii": {"trust_region": "cluster", "n_clusters": 3, "trust_radius": 0.01},
     "freezing": {"freeze_threshold": 0.01, "freeze_from": 0.0, "max_iter": 8},
 }
 

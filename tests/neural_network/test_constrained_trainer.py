@@ -214,6 +214,8 @@ CHANGES = [
     {"trust_region": "global", "trust_radius": 0.01},
     {"trust_region": "layer"},
     {"trust_region": "layer", "trust_radius": 0.01},
+    {"trust_region": "cluster", "trust_radius": 0.01},
+    {"trust_region": "cluster", "trust_radius": 0.01, "n_clusters": 3},
     {"trust_region": "global", "trust_radius": 0.01, "ratio_test_every": 1},
     {"step_controller": "schedule"},
     {"step_controller": "auxiliary"},
@@ -273,7 +275,7 @@ def test_step_norms_stay_within_the_radius_over_whole_runs(monkeypatch):
         seen.append((np.linalg.norm(d), np.linalg.norm(ulp)))
 
     monkeypatch.setattr(Run, "_move", measured)
-    for kind in ("global", "layer"):
+    for kind in ("global", "layer", "cluster"):
         seen.clear()
         model = trainer(
             trust_region=kind,
@@ -293,6 +295,20 @@ def test_step_norms_stay_within_the_radius_over_whole_runs(monkeypatch):
         assert tested.sum() == len(tested) // 5
         share, low, high = model.training_summary_["accept_rate"]
         assert low <= share <= high
+
+
+@pytest.mark.parametrize("options", [{}, {"optimizer": "sgd", "ratio_test_every": 2}])
+def test_one_cluster_is_the_whole_to_the_bit(options):
+    X, y = few_digits(200)
+    options = {"trust_radius": 0.005, "weight_decay": 0.1, **options}
+    whole = trainer(**options, trust_region="global").fit(X, y)
+    one = trainer(**options, trust_region="cluster", n_clusters=1).fit(X, y)
+    assert same(one, whole)
+    for name in ("loss", "radius", "step_norm", "accepted"):
+        columns = one.history_[name], whole.history_[name]
+        assert np.array_equal(*columns, equal_nan=True), name
+    step_norm, radius = whole.history_["step_norm"], whole.history_["radius"]
+    assert (step_norm > 0.99 * radius).mean() > 0.2
 
 
 def test_weights_that_oscillate_are_frozen():
@@ -481,8 +497,9 @@ RESUMED = [
         "freeze_threshold": 0.01,
         "freeze_from": 0.3,
     },
-    {"optimizer": "sgd", "random_state": None},
+    {"optimizer": "sgd", "random_state": None, "trust_region": "cluster"},
     {"quantize_gradients": "ternary", "second_moment": "row"},
+    {"trust_region": "cluster", "n_clusters": 3, "trust_radius": 0.01},
 ]
 
 

@@ -28,7 +28,7 @@ from sklearn_ternary.neural_network._steps.trust_region import (
 SHAPES = ((7, 5), (7,), (7,), (3, 7), (3,))
 
 
-def make_segments(shapes=SHAPES):
+def make_segments(shapes=SHAPES, by_rows=False):
     layout, start = [], 0
     for i, shape in enumerate(shapes):
         stop = start + math.prod(shape)
@@ -38,7 +38,7 @@ def make_segments(shapes=SHAPES):
             ParameterSlice(f"{i}.{kind}", i // 2, kind, shape, where, len(shape) > 1)
         )
         start = stop
-    return Segments(layout)
+    return Segments(layout, by_rows)
 
 
 def gradients(n, count=80):
@@ -106,7 +106,7 @@ def test_rows_of_one_value_have_adams_second_moment():
     for kind in ("row", "cluster"):
         shared = adamw(segments, second_moment=kind, n_clusters=13)
         if kind == "cluster":
-            shared.shared._refit = lambda *_: None
+            shared.shared.clusters.observe = lambda *_: False
             shared.shared.set_groups(np.arange(13))
         assert np.allclose(run(shared, segments), element, rtol=1e-12)
 
@@ -142,7 +142,7 @@ def test_numbers_of_clusters_mean_nothing_and_empty_ones_keep_their_moment():
     for names in ([0, 0, 1, 1, 2, 2], [2, 2, 0, 0, 1, 1]):
         optimizer = adamw(segments, second_moment="cluster", n_clusters=4)
         shared = optimizer.shared
-        shared._refit = lambda *_: None
+        shared.clusters.observe = lambda *_: False
         shared.set_groups(names)
         shared.values[3] = 7.0
         results.append(run(optimizer, segments))
@@ -185,16 +185,16 @@ def sums_of(s, p, segments):
     return steps.sgd_direction(*args).T.tolist()
 
 
-@pytest.mark.parametrize("kind", ["global", "layer"])
+@pytest.mark.parametrize("kind", ["global", "layer", "cluster"])
 def test_steps_are_never_longer_than_the_radius(kind):
     rng = np.random.default_rng(0)
-    segments = make_segments()
+    segments = make_segments(by_rows=kind == "cluster")
     n = segments.n_values
-    for _ in range(500):
+    for _ in range(500 if kind != "cluster" else 50):
         s = (rng.normal(size=n) * 10.0 ** rng.uniform(-8, 8)).astype(np.float32)
         p = (rng.normal(size=n) * 10.0 ** rng.uniform(-3, 3)).astype(np.float32)
         sums = sums_of(s, p, segments)
-        trust = TrustRegion(kind, 0.05, segments, float(np.linalg.norm(p)))
+        trust = TrustRegion(kind, 0.05, segments, float(np.linalg.norm(p)), 3)
         factors, norm, radius, is_active = trust.bound(
             10.0 ** rng.uniform(-6, 3), rng.uniform(0, 1), sums
         )
@@ -204,6 +204,36 @@ def test_steps_are_never_longer_than_the_radius(kind):
         assert d == pytest.approx(norm, rel=1e-5)
         if kind == "global":
             assert is_active == (norm >= radius * (1 - 1e-6))
+        if kind == "cluster":
+            assert len(trust.groups) == 3
+            assert math.hypot(*trust.radii) == pytest.approx(radius, rel=1e-12)
+            for group, limit in zip(trust.groups, trust.radii, strict=True):
+                parts = [slice(*segments.bounds[i : i + 2]) for i in group]
+                steps_ = [(factors[part] * s[part]).astype(float) for part in parts]
+                assert np.linalg.norm(np.concatenate(steps_)) <= limit * (1 + 1e-6)
+
+
+def test_radii_of_clusters_follow_the_norms_of_their_parameters():
+    """r_k = r |p_k| / |p|, and a tenth of the share by number where that is more."""
+    segments = make_segments(((4, 5), (4, 5)), by_rows=True)
+    trust = TrustRegion("cluster", 0.1, segments, 2.0, 3)
+    trust.clusters.observe = lambda squares: True
+
+    def find(sizes):
+        trust.clusters.labels = np.array([2, 2, 0, 0, 5, 5, 5, 5])
+
+    trust.clusters.find = find
+    p = np.repeat([3.0, 4.0, 0.0], [10, 10, 20])
+    s = np.ones(40)
+    factors, _, radius, is_active = trust.bound(1e3, 0.5, sums_of(s, p, segments))
+    assert radius == 0.1 * 2.0 * 0.5
+    assert is_active
+    squares = np.array([160.0, 90.0, 0.01 * 250 * 20 / 40])  # in the order of labels
+    expected = radius * np.sqrt(squares / squares.sum())
+    assert trust.groups == [[2, 3], [0, 1], [4, 5, 6, 7]]
+    assert np.allclose(trust.radii, expected, rtol=1e-12)
+    lengths = np.sqrt([10, 10, 20])
+    assert np.allclose([factors[2], factors[0], factors[4]], expected / lengths)
 
 
 def test_layers_that_are_always_bounded_are_lars():

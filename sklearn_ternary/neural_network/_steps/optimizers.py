@@ -19,7 +19,11 @@ class Optimizer:
     direction : ndarray of shape (n,)
         What the last call of `find_direction` found: what would be added to the
         parameters for a learning rate of one, weight decay included.
+    clusters : RowClusters or None
+        Those of the moments.
     """
+
+    clusters = None
 
     def find_direction(self, gradient, parameters, decay, gradient_scale=1.0):
         """Update the moments and `direction`.
@@ -166,6 +170,7 @@ class AdamW(Optimizer):
             self.shared = SharedSecondMoment(
                 segments, operations, second_moment, beta_2, n_clusters, random_state
             )
+            self.clusters = self.shared.clusters
 
     def find_direction(self, gradient, parameters, decay, gradient_scale=1.0):
         self.n_steps += 1
@@ -191,7 +196,7 @@ class AdamW(Optimizer):
         operations, segments = self.operations, self.segments
         squares = operations.square_sums(gradient, segments.row_bounds)
         squares *= gradient_scale**2
-        self.shared.update(squares, parameters, self.n_steps)
+        self.shared.update(squares, parameters)
         return operations.shared_direction(
             gradient,
             parameters,

@@ -2,10 +2,7 @@
 
 import numpy as np
 
-from sklearn_ternary._config import config_context, current_config
-
-# Steps at which clusters are found anew, besides the start of every epoch.
-_REFIT_STEPS = (1, 5, 20, 60)
+from sklearn_ternary.neural_network._steps.row_clusters import RowClusters
 
 
 class SharedSecondMoment:
@@ -23,11 +20,9 @@ class SharedSecondMoment:
     kind : {"row", "tensor", "cluster"}
         - ``"row"``: each row of a matrix (an output) is a group, each vector one.
         - ``"tensor"``: each tensor is a group.
-        - ``"cluster"``: rows with alike gradients and weights, found by
-          :class:`~sklearn_ternary.ClusteredKMeans` on the logarithms of both. They
-          are found anew at steps 1, 5, 20, 60 and with each epoch, from the centres
-          of the last time, and then start from the means of the moments of their
-          rows.
+        - ``"cluster"``: each of `RowClusters`, the size of a row being the mean
+          magnitude of its weights; new clusters start from the means of the moments
+          of their rows.
     beta_2 : float
     n_clusters : int
     random_state : int
@@ -38,6 +33,7 @@ class SharedSecondMoment:
         The moments.
     groups : ndarray of shape (n_rows,), int32
         The group of each row.
+    clusters : RowClusters or None
 
     References
     ----------
@@ -48,32 +44,29 @@ class SharedSecondMoment:
     def __init__(self, segments, operations, kind, beta_2, n_clusters, random_state):
         self.segments = segments
         self.operations = operations
-        self.kind = kind
         self.beta_2 = beta_2
-        self.random_state = random_state
         self.lengths = np.diff(segments.row_bounds)
-        n = len(self.lengths)
-        self.n_clusters = min(n_clusters, n)
-        self.centers = np.zeros((0, 2))
-        self.row_means = np.zeros(n if kind == "cluster" else 0)
-        self.refit_pending = False
-        if kind == "row":
-            groups = np.arange(n)
-        elif kind == "tensor":
-            groups = segments.of_rows(np.arange(len(segments)))
+        self.clusters = None
+        if kind == "cluster":
+            self.clusters = RowClusters(self.lengths, n_clusters, beta_2, random_state)
+            groups = self.clusters.labels
+        elif kind == "row":
+            groups = np.arange(len(self.lengths))
         else:
-            groups = np.zeros(n)
+            groups = segments.tensor_of_rows
         self.set_groups(groups)
         self.values = np.zeros(self.n_groups)
 
     def set_groups(self, groups):
         """Which row belongs where; the moments stay as they are."""
         self.groups = np.asarray(groups, dtype=np.int32)
-        is_cluster = self.kind == "cluster"
-        self.n_groups = self.n_clusters if is_cluster else int(self.groups.max()) + 1
+        if self.clusters is None:
+            self.n_groups = int(self.groups.max()) + 1
+        else:
+            self.n_groups = self.clusters.n_clusters
         self.counts = np.bincount(self.groups, self.lengths, self.n_groups)
 
-    def update(self, squares, parameters, step):
+    def update(self, squares, parameters):
         """Take in a gradient.
 
         Parameters
@@ -81,65 +74,41 @@ class SharedSecondMoment:
         squares : ndarray of shape (n_rows,)
             Sums of the squares of its rows.
         parameters : ndarray of shape (n,)
-        step : int
-            From 1 on.
         """
-        if self.kind == "cluster":
-            means = squares / self.lengths
-            new = 1 - self.beta_2
-            self.row_means += (means - self.row_means) * (1 if step == 1 else new)
-            if step in _REFIT_STEPS or self.refit_pending:
-                self._refit(parameters, step)
-                self.refit_pending = False
-        sums = np.bincount(self.groups, squares, self.n_groups)
-        full = self.counts > 0
-        means = np.divide(sums, self.counts, out=np.zeros_like(sums), where=full)
+        if self.clusters is not None and self.clusters.observe(squares):
+            self._refit(parameters)
         # An empty group keeps its moment.
-        self.values += np.where(full, (1 - self.beta_2) * (means - self.values), 0)
+        means = self._group_means(squares, self.values)
+        self.values += (1 - self.beta_2) * (means - self.values)
 
     def of_rows(self):
         """Moment of each row."""
         return self.values[self.groups]
 
-    def _refit(self, parameters, step):
-        from sklearn_ternary.cluster import ClusteredKMeans
+    def _refit(self, parameters):
+        bounds = self.segments.row_bounds
+        self.clusters.find(self.operations.abs_sums(parameters, bounds) / self.lengths)
+        sums = self.of_rows() * self.lengths
+        self.set_groups(self.clusters.labels)
+        self.values = self._group_means(sums, self.values)
 
-        sizes = self.operations.abs_sums(parameters, self.segments.row_bounds)
-        sizes /= self.lengths
-        tiny = 1e-20
-        features = np.log(np.stack([self.row_means + tiny, sizes + tiny], axis=1))
-        n_distinct = len(np.unique(features, axis=0))
-        k = min(self.n_clusters, n_distinct)
-        init = self.centers if len(self.centers) == k else "k-means++"
-        kmeans = ClusteredKMeans(k, init=init, n_init=1, random_state=self.random_state)
-        # Two numbers for each row: nothing for a device.
-        backend = current_config().backend
-        with config_context(backend="auto" if "cuda" in backend else backend):
-            kmeans.fit(features)
-        self.centers = kmeans.cluster_centers_
-        moments = self.of_rows() * self.lengths
-        self.set_groups(kmeans.labels_)
-        sums = np.bincount(self.groups, moments, self.n_groups)
-        full = self.counts > 0
-        np.divide(sums, self.counts, out=self.values, where=full)
+    def _group_means(self, sums, of_empty):
+        """Sums of rows over the values of their groups."""
+        sums = np.bincount(self.groups, sums, self.n_groups)
+        return np.divide(sums, self.counts, out=of_empty.copy(), where=self.counts > 0)
 
     @property
     def state(self):
         state = {"second": self.values}
-        if self.kind == "cluster":
-            state |= {
-                "groups": self.groups,
-                "centers": self.centers,
-                "row_means": self.row_means,
-                "refit_pending": self.refit_pending,
-            }
+        if self.clusters is not None:
+            found = self.clusters.state
+            state |= {f"clusters.{name}": value for name, value in found.items()}
         return state
 
     @state.setter
     def state(self, state):
         self.values = np.array(state["second"], dtype=np.float64)
-        if self.kind == "cluster":
-            self.centers = np.array(state["centers"], dtype=np.float64).reshape(-1, 2)
-            self.row_means = np.array(state["row_means"], dtype=np.float64)
-            self.refit_pending = bool(state["refit_pending"])
-            self.set_groups(state["groups"])
+        if self.clusters is not None:
+            names = self.clusters.state
+            self.clusters.state = {name: state[f"clusters.{name}"] for name in names}
+            self.set_groups(self.clusters.labels)

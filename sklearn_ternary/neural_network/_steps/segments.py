@@ -4,53 +4,54 @@ import numpy as np
 
 
 class Segments:
-    """Arrays over the parameter tensors, in the order of the flat array.
+    """Arrays over the parameter tensors, or their rows, in the order of the flat array.
 
     Parameters
     ----------
     layout : list of ParameterSlice
         Without gaps.
+    by_rows : bool, default=False
+        Whether every row is a segment, or every tensor.
 
     Attributes
     ----------
-    layout : tuple of ParameterSlice
     bounds : ndarray of shape (n_segments + 1,), int64
-        Where tensors begin and end.
+        Where segments begin and end.
     layers : list of list of int
-        Indices of the tensors of each layer.
+        Indices of the segments of each layer.
     row_bounds : ndarray of shape (n_rows + 1,), int64
         Where the rows of all tensors begin; a vector is one row.
-    n_rows : list of int
-        Rows of each tensor.
+    tensor_of_rows : ndarray of shape (n_rows,), int64
+        Index of the tensor of each row.
     """
 
-    def __init__(self, layout):
-        self.layout = tuple(layout)
-        stops = [part.slice.stop for part in self.layout]
-        self.bounds = np.array([0, *stops], dtype=np.int64)
+    def __init__(self, layout, by_rows=False):
+        layout = tuple(layout)
+        n_rows = [part.n_rows for part in layout]
+        lengths = [part.size // part.n_rows for part in layout]
+        self.row_bounds = np.append(0, np.cumsum(np.repeat(lengths, n_rows)))
+        self.tensor_of_rows = np.repeat(np.arange(len(layout)), n_rows)
+        if by_rows:
+            self.bounds = self.row_bounds
+            self._parts = [layout[i] for i in self.tensor_of_rows]
+        else:
+            stops = [part.slice.stop for part in layout]
+            self.bounds = np.array([0, *stops], dtype=np.int64)
+            self._parts = layout
         layers = {}
-        for i, part in enumerate(self.layout):
+        for i, part in enumerate(self._parts):
             layers.setdefault(part.layer, []).append(i)
         self.layers = list(layers.values())
-        lengths = [
-            np.full(part.n_rows, part.size // part.n_rows) for part in self.layout
-        ]
-        self.row_bounds = np.append(0, np.cumsum(np.concatenate(lengths)))
-        self.n_rows = [part.n_rows for part in self.layout]
 
     def __len__(self):
-        return len(self.layout)
+        return len(self._parts)
 
     @property
     def n_values(self):
         """Length of the flat array."""
         return int(self.bounds[-1])
 
-    def of_rows(self, values):
-        """The value of its tensor for each row."""
-        return np.repeat(values, self.n_rows)
-
     def decay(self, weight_decay, dtype):
-        """Weight decay of each tensor."""
-        decayed = [weight_decay * part.decayed for part in self.layout]
+        """Weight decay of each segment."""
+        decayed = [weight_decay * part.decayed for part in self._parts]
         return np.array(decayed, dtype=dtype)

@@ -31,7 +31,7 @@ class StepControl:
     controller_steps : float
         Steps before which the controller moves its multipliers.
     compiled : type or None
-        The compiled form.
+        The compiled form, for the bounds that it knows.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class StepControl:
         self.controller_steps = controller_steps if controller.moves else 0
         self.factors = np.zeros(len(trust.segments))
         self.report = np.zeros(len(REPORT))
-        if compiled is not None:
+        if compiled is not None and trust.kind in compiled.BOUNDS:
             self.step = self._bound(compiled).step
 
     def step(self, loss, sums, t):

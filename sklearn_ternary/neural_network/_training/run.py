@@ -72,7 +72,10 @@ class Run:
         self.options = options
         self.n_steps = n_steps
         self.random_state = random_state
-        self.segments = Segments(network.layout)
+        kind, n_clusters = options["trust_region"], options["n_clusters"]
+        # One cluster is all: "global", to the bit.
+        by_rows = kind == "cluster" and n_clusters > 1
+        self.segments = Segments(network.layout, by_rows)
         dtype = network.dtype
         self.operations = choose_steps(len(network.parameters), dtype, config=config)
         seed = int(random_state.randint(2**31))
@@ -91,7 +94,7 @@ class Run:
         self.no_decay = np.zeros_like(self.decay)
         norm = self._norm(network.parameters)
         self.trust = TrustRegion(
-            options["trust_region"], options["trust_radius"], self.segments, norm
+            kind, options["trust_radius"], self.segments, norm, n_clusters, seed
         )
         self.controller = make_controller(
             options["step_controller"], np.random.RandomState(seed)
@@ -128,8 +131,9 @@ class Run:
         if self.options["shuffle"]:
             self.random_state.shuffle(self.order)
         self.loss_sum = self.weight_sum = 0.0
-        if getattr(self.optimizer, "shared", None) is not None:
-            self.optimizer.shared.refit_pending = True
+        for part in (self.optimizer, self.trust):
+            if part.clusters is not None:
+                part.clusters.refit_pending = True
 
     def end_epoch(self):
         """Mean loss of the epoch; the next one is to begin."""
