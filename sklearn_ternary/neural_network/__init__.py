@@ -8,5 +8,6 @@ __all__, __getattr__, __dir__ = lazy_names(
         "AuxiliaryStepPredictor": "_auxiliary",
         "ConstrainedTrainer": "_constrained_trainer",
         "controller_regret": "_regret",
+        "project_l2_ball": "_projection",
     },
 )
