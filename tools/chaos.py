@@ -4,7 +4,7 @@
 Each command prints a count and ends with 0 if nothing was lost, else with 1::
 
     python tools/chaos.py kill --n 200      # kill -9 a training at random times, resume
-    python tools/chaos.py interrupt --n 50  # Ctrl-C instead
+    python tools/chaos.py interrupt --n 50  # SIGINT and SIGTERM instead
     python tools/chaos.py crash             # states of a disk after a power failure
     python tools/chaos.py iofault           # an error or a short write at every call
     python tools/chaos.py bitflip           # every byte changed, every length
@@ -153,13 +153,16 @@ def in_child(function, *args):
 
 
 def finished(pid, seconds, codes=(0,)):
-    """Whether a child ends in this time with such a code; else it still runs."""
+    """Whether a child ends in this time with such a code; else it still runs.
+
+    A code below 0 is minus the signal that ended it.
+    """
     end = time.monotonic() + seconds
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            ended = os.WIFEXITED(status) and os.WEXITSTATUS(status) in codes
-            expect(ended, f"the run failed by itself, with status {status}")
+            code = os.waitstatus_to_exitcode(status)
+            expect(code in codes, f"the run failed by itself, with code {code}")
             return True
         left = end - time.monotonic()
         if left <= 0:
@@ -217,7 +220,7 @@ def kill(n=200, seed=0, make_run=Training):
 
 
 def interrupt(n=50, seed=0, make_run=Training):
-    """Send SIGINT to trainings at random times; each has to end, and to go on."""
+    """Send SIGINT or SIGTERM at random times; trainings have to end, and to go on."""
     rng = random.Random(seed)
     expected, seconds = undisturbed(make_run)
     slowest = hits = runs = 0
@@ -228,10 +231,15 @@ def interrupt(n=50, seed=0, make_run=Training):
             place, result = Path(folder, "checkpoints"), Path(folder, "result")
             pid = in_child(run_to_file, make_run(), place, result)
             if not finished(pid, rng.uniform(0.05, 0.6) * seconds):
-                os.kill(pid, signal.SIGINT)
                 sent = time.monotonic()
-                # Before training takes the signal, Python's own handler ends it.
-                expect(finished(pid, 60, codes=(0, 1)), "it did not end in a minute")
+                if runs % 2:
+                    os.kill(pid, signal.SIGINT)
+                    # Before training takes it, Python's own handler ends it.
+                    codes = (0, 1)
+                else:
+                    os.kill(pid, signal.SIGTERM)
+                    codes = (0, -signal.SIGTERM)
+                expect(finished(pid, 60, codes), "it did not end in a minute")
                 slowest = max(slowest, time.monotonic() - sent)
             hits += not result.exists() or result.read_bytes() != expected
             with warnings.catch_warnings():

@@ -73,7 +73,6 @@ cdef class Control:
     report : ndarray of shape (5,), float64
     """
 
-    BOUNDS = tuple(_BOUNDS)
     cdef stern_control _c
     cdef tuple _held
 
@@ -128,6 +127,11 @@ cdef class Control:
         self._held = (
             signals, guard, controller, trust, learner, members, starts, factors, report
         )
+
+    @staticmethod
+    def knows(schedule, bound):
+        """Whether there is a compiled form of a schedule and a bound."""
+        return schedule in _SCHEDULES and bound in _BOUNDS
 
     def step(self, double loss, const double[:, ::1] sums, double t):
         """Set factors and report; False where training has failed.

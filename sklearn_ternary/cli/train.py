@@ -133,7 +133,7 @@ def train(
     table (read by pandas).
     Ctrl-C ends training after the step that runs, writes a checkpoint and the model as
     it is then; --resume goes on from there, to the bits of a run that was not
-    interrupted.
+    interrupted. SIGTERM writes the checkpoint alone.
     """
     if model_path == "-":
         raise click.UsageError("MODEL has to be a file")

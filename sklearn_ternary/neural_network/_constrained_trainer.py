@@ -11,6 +11,7 @@ from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn_ternary._gpu.arrays import on_its_device
 from sklearn_ternary._sklearn_compat import Interval, Options, StrOptions, _fit_context
 from sklearn_ternary.neural_network._networks.activations import ACTIVATIONS
+from sklearn_ternary.neural_network._steps.schedules import OPEN_ENDED
 from sklearn_ternary.neural_network._trained_network import (
     TrainedNetwork,
     is_classifier,
@@ -77,9 +78,14 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
         ``"auto"`` is, for ternary weights, 0.005 with ``"adamw"`` and 0.05 with
         ``"sgd"``, and 0.4 times that for float ones: rounded weights want larger
         steps.
-    learning_rate : {"cosine", "wsd", "constant"}, default="cosine"
-        Base schedule over `max_iter` epochs: half a cosine, stable with a linear
-        decay in the last fifth, or constant.
+    learning_rate : {"cosine", "wsd", "invscaling", "constant", "adaptive"}, \
+            default="cosine"
+        Base schedule. Over `max_iter` epochs: half a cosine, or stable with a linear
+        decay in the last fifth. Without an end, as in scikit-learn: ``t **
+        -power_t`` at step t, constant, or divided by five whenever `n_iter_no_change`
+        epochs did not improve by `tol`.
+    power_t : float, default=0.5
+        Exponent of ``"invscaling"``.
     warmup_fraction : float, default=0.05
         Share of the steps over which the learning rate rises.
     weight_decay : float, default=0.0
@@ -138,8 +144,8 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
         Share of the samples that is held out.
     n_iter_no_change : int or inf, default=10
         Epochs without improvement after which training stops. Without
-        `early_stopping` the training loss counts, and only with
-        ``learning_rate="constant"``: a schedule that decays is carried out.
+        `early_stopping` the training loss counts, and only where `learning_rate` has
+        no end: a schedule over `max_iter` epochs is carried out.
     tol : float, default=1e-4
         What counts as improvement.
     warm_start : bool, default=False
@@ -213,7 +219,8 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
     row with the sum of their weights. Where the loss is not finite or rises far above
     what it was, training goes back to the last good state with a quarter of the
     learning rate and warns. Ctrl-C ends training after the step that runs, with a
-    warning; the model is what it is by then.
+    warning; the model is what it is by then. With a `checkpoint_dir`, SIGTERM ends the
+    process after that step and a checkpoint.
 
     References
     ----------
@@ -260,7 +267,8 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
             StrOptions({"auto"}),
             Interval(Real, 0, None, closed="neither"),
         ],
-        "learning_rate": [StrOptions({"cosine", "wsd", "constant"})],
+        "learning_rate": [StrOptions({"cosine", "wsd", *OPEN_ENDED})],
+        "power_t": [Interval(Real, None, None, closed="neither")],
         "warmup_fraction": [Interval(Real, 0, 1, closed="both")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "weight_decay_until": [Interval(Real, 0, 1, closed="both")],
@@ -323,6 +331,7 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
         error_feedback=True,
         learning_rate_init="auto",
         learning_rate="cosine",
+        power_t=0.5,
         warmup_fraction=0.05,
         weight_decay=0.0,
         weight_decay_until=1.0,
@@ -372,6 +381,7 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
         self.error_feedback = error_feedback
         self.learning_rate_init = learning_rate_init
         self.learning_rate = learning_rate
+        self.power_t = power_t
         self.warmup_fraction = warmup_fraction
         self.weight_decay = weight_decay
         self.weight_decay_until = weight_decay_until
@@ -429,7 +439,9 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
     @_fit_context(prefer_skip_nested_validation=True)
     @on_its_device
     def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """Train for one epoch on these samples, with a constant learning rate.
+        """Train for one epoch on these samples.
+
+        The learning rate is constant, but for ``learning_rate="invscaling"``.
 
         The scaling of inputs and targets stays that of the first call.
 

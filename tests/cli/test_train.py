@@ -186,6 +186,36 @@ def test_an_interrupt_saves_and_resume_ends_with_the_same_bits(iris):
     assert not os.path.exists("m.checkpoints")
 
 
+# SIGTERM during the ninth step of a training.
+TERMINATED = """
+import signal, sys
+from sklearn_ternary.cli import main
+from sklearn_ternary.neural_network._training.run import Run
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+step = Run.next_batch
+def signalled(self, *args):
+    if self.n_steps_done == 8:
+        signal.raise_signal(signal.SIGTERM)
+    return step(self, *args)
+Run.next_batch = signalled
+main(sys.argv[1:])
+"""
+
+
+def test_termination_saves_and_resume_ends_with_the_same_bits(iris):
+    X, y = iris
+    arguments = ["train", "iris.npz", "-o", "m", "--hidden", "16", "--epochs", "6"]
+    done = subprocess.run([sys.executable, "-P", "-c", TERMINATED, *arguments],
+                          capture_output=True, text=True, timeout=120)  # fmt: skip
+    assert done.returncode == -signal.SIGTERM, done.stderr
+    assert load_latest("m.checkpoints").step == 9
+    assert sorted(os.listdir()) == ["iris.npz", "m.checkpoints"]
+    invoke(*arguments, "--resume")
+    whole = ConstrainedTrainer((16,), max_iter=6, random_state=0).fit(X, y)
+    resumed = ConstrainedTrainer.load("m").predict_proba(X)
+    np.testing.assert_array_equal(resumed, whole.predict_proba(X))
+
+
 def test_a_terminal_shows_loss_rate_and_speed(iris, monkeypatch):
     module = importlib.import_module("sklearn_ternary.cli.train")
     monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True, raising=False)

@@ -1,6 +1,7 @@
 """ConstrainedTrainer: what it learns, its parameters, and how it recovers."""
 
 import pickle
+import re
 import signal
 import warnings
 
@@ -14,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier
 
 from sklearn_ternary import (
     ConstrainedTrainer,
@@ -27,8 +29,9 @@ from sklearn_ternary.neural_network._networks.network import Network
 from sklearn_ternary.neural_network._networks.perceptron import build_network
 from sklearn_ternary.neural_network._training.checkpoints import Checkpoints
 from sklearn_ternary.neural_network._training.run import Run
+from sklearn_ternary.neural_network._training.stopping import Stopping
 from sklearn_ternary.neural_network._training.targets import ClassTargets
-from sklearn_ternary.persistence import load_tensors, save_tensors
+from sklearn_ternary.persistence import load_checkpoint, load_tensors, save_tensors
 from sklearn_ternary.plotting import TrainingDisplay
 
 X_DIGITS, Y_DIGITS = load_digits(return_X_y=True)
@@ -200,6 +203,8 @@ CHANGES = [
     {"learning_rate_init": 0.02},
     {"learning_rate": "wsd"},
     {"learning_rate": "constant"},
+    {"learning_rate": "invscaling"},
+    {"learning_rate": "invscaling", "power_t": 0.2},
     {"warmup_fraction": 0.5},
     {"weight_decay": 0.5},
     {"weight_decay": 0.5, "weight_decay_until": 0.5},
@@ -247,11 +252,37 @@ def test_every_parameter_does_something():
         names[outputs] = change
 
 
+# Where parameters are tested that change no network, or that CHANGES cannot hold.
+ELSEWHERE = {
+    "hidden_layer_sizes": "test_files_pack_and_plain_arrays",
+    "loss": "test_kinds_of_targets",
+    "n_iter_no_change": "test_stopping",
+    "tol": "test_stopping",
+    "warm_start": "test_partial_fit_and_warm_start",
+    "verbose": "test_verbose_training_says_what_it_does",
+    "checkpoint_dir": "test_killed_and_resumed_is_not_interrupted",
+    "checkpoint_every": "test_checkpoints_come_as_often_and_stay_as_long_as_asked",
+    "keep_last": "test_checkpoints_come_as_often_and_stay_as_long_as_asked",
+    "resume": "test_resume_true_needs_a_checkpoint",
+}
+
+
+def test_every_parameter_has_a_test():
+    changed = {name for change in CHANGES for name in change}
+    assert not changed & set(ELSEWHERE)
+    assert changed | set(ELSEWHERE) == set(ConstrainedTrainer().get_params())
+    assert all(callable(globals()[name]) for name in ELSEWHERE.values())
+
+
 def test_stopping():
     X, y = few_digits(200)
     options = {"learning_rate": "constant", "max_iter": 40}
     stopped = trainer(**options, n_iter_no_change=2, tol=0.5).fit(X, y)
     assert stopped.n_iter_ < 10
+    later = trainer(**options, n_iter_no_change=5, tol=0.5).fit(X, y)
+    assert later.n_iter_ == stopped.n_iter_ + 3
+    finer = trainer(**options, n_iter_no_change=2, tol=0.01).fit(X, y)
+    assert finer.n_iter_ > stopped.n_iter_ + 3
     with pytest.warns(ConvergenceWarning):
         full = trainer(**options, tol=0.0, n_iter_no_change=39).fit(X, y)
     assert full.n_iter_ == 40
@@ -260,6 +291,115 @@ def test_stopping():
     assert scored.best_loss_ is None
     assert len(scored.validation_scores_) == scored.n_iter_
     assert scored.best_validation_score_ == max(scored.validation_scores_)
+    # A schedule that has an end is carried out.
+    assert trainer(max_iter=9, n_iter_no_change=1, tol=9).fit(X, y).n_iter_ == 9
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_stopping_is_that_of_scikit_learn(scored):
+    """Which epochs improve, what is best, and when patience ends."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        curve = rng.uniform(0, 1, 30).round(2) + np.linspace(0.5, 0, 30)
+        patience, tol = int(rng.integers(1, 5)), float(rng.choice([0, 0.01, 0.1]))
+        peer = MLPClassifier(n_iter_no_change=patience, tol=tol)
+        peer.loss_curve_, peer.validation_scores_ = [], []
+        peer.best_loss_, peer.best_validation_score_ = np.inf, -np.inf
+        peer._no_improvement_count, peer.coefs_, peer.intercepts_ = 0, [], []
+        own = Stopping(tol, patience, scored)
+        for value in curve.tolist():
+            peer.loss_curve_.append(value)
+            peer._score = lambda *args, value=value, **kwargs: value
+            peer._update_no_improvement_count(scored, None, None, None)
+            stops = own.observe(value, value, np.zeros(1))
+            assert stops == (peer._no_improvement_count > patience)
+            best = peer.best_validation_score_ if scored else peer.best_loss_
+            assert own.best == best
+
+
+def test_adaptive_rate_is_divided_by_five_where_the_loss_stays():
+    X, y = few_digits(200)
+    options = {
+        "step_controller": "schedule",
+        "warmup_fraction": 0.0,
+        "learning_rate_init": 1e-3,
+        "n_iter_no_change": 2,
+        "max_iter": 40,
+    }
+    # Nothing improves by so much but the first epoch: after it, every third is due.
+    model = trainer(**options, learning_rate="adaptive", tol=1e3).fit(X, y)
+    n_steps = len(model.history_["loss"]) // model.n_iter_
+    rates = model.history_["learning_rate"][::n_steps]
+    # 1e-3 / 5^5 is below 1e-6, where training ends.
+    expected = [1e-3] * 4 + list(np.repeat(1e-3 * 5.0 ** -np.arange(1, 6), 3))
+    assert model.n_iter_ == len(expected)
+    assert np.allclose(rates, expected, rtol=1e-12)
+    plain = trainer(**options, learning_rate="constant", tol=1e3).fit(X, y)
+    assert plain.n_iter_ == 4
+
+
+def test_verbose_training_says_what_it_does(capsys):
+    X, y = few_digits(100)
+    trainer(max_iter=2).fit(X, y)
+    assert capsys.readouterr().out == ""
+    model = trainer(max_iter=9, early_stopping=True, n_iter_no_change=1, tol=9)
+    model.set_params(verbose=True).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    found = zip(model.loss_curve_, model.validation_scores_, strict=True)
+    expected = []
+    for i, (loss, score) in enumerate(found, start=1):
+        expected += [
+            f"Iteration {i}, loss = {loss:.8f}",
+            f"Validation score: {score:f}",
+        ]
+    assert lines[:-1] == expected
+    assert lines[-1].startswith("Validation score did not improve more than tol=9.0")
+    model.set_params(early_stopping=False).partial_fit(X, y)
+    assert capsys.readouterr().out == f"Iteration 1, loss = {model.loss_:.8f}\n"
+
+
+def test_checkpoints_come_as_often_and_stay_as_long_as_asked(tmp_path):
+    X, y = few_digits(200)
+    model = trainer(max_iter=4, batch_size=20, checkpoint_every=7, keep_last=3)
+    model.set_params(checkpoint_dir=tmp_path).fit(X, y)  # 40 steps
+    paths = sorted(tmp_path.iterdir())
+    assert [load_checkpoint(path).step for path in paths] == [28, 35, 40]
+
+
+def test_what_a_fitted_trainer_has():
+    """Every public attribute, column and figure that the documentation names."""
+    X, y = few_digits(200)
+    model = trainer(max_iter=2, trust_region="global", ratio_test_every=3).fit(X, y)
+    text = ConstrainedTrainer.__doc__
+    attributes = text[text.index("    Attributes\n") : text.index("    See Also")]
+    names = re.findall(r"^    ([a-z_, ]+_) : ", attributes, re.MULTILINE)
+    names = {name for line in names for name in line.split(", ")}
+    names |= set(re.findall(r"^    ([a-z_]+_) : ", attributes, re.MULTILINE))
+    names -= {"feature_names_in_"}  # the samples have none
+    public = {name for name in vars(model) if name[-1] == "_" and name[0] != "_"}
+    assert names == public
+    for holder in ("history_", "training_summary_"):
+        value = getattr(model, holder)
+        part = attributes[attributes.index(f"    {holder} : ") :]
+        part = re.split(r"\n    (?! )", part)[0]
+        assert set(re.findall(r"``([a-z_]+)``", part)) == set(value)
+    summary = model.training_summary_
+    assert summary["n_iter"] == model.n_iter_ == 2
+    assert summary["n_steps"] == len(model.history_["loss"]) == 14
+    assert summary["n_samples_seen"] == model.t_ == 400
+    assert summary["n_parameters"] == model.parameters_.size
+    assert summary["n_ternary"] == 64 * 24 + 24 * 10
+    assert summary["float_bytes"] == model.parameters_.nbytes
+    assert summary["final_learning_rate"] == model.history_["learning_rate"][-1]
+    assert not summary["interrupted"]
+    lines = model.summary().splitlines()
+    assert lines[0].startswith("14 steps in 2 epochs, ")
+    assert [line.split()[0] for line in lines[1:]] == [
+        *("final", "accepted", "loss", "meta", "flips", "rollbacks", "parameters"),
+        "memory",
+    ]
+    assert (np.diff(model.history_["seconds"]) > 0).all()
+    assert (model.history_["samples_per_second"] > 0).all()
 
 
 def test_step_norms_stay_within_the_radius_over_whole_runs(monkeypatch):

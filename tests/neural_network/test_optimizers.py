@@ -175,6 +175,8 @@ def test_schedules():
     assert wsd[:80] == [1.0] * 80
     assert wsd[90] == pytest.approx(0.5)
     assert all(base_schedule("constant", t, 0, 0) == 1 for t in range(5))
+    inverse = [base_schedule("invscaling", t, 0, 0, 0.25) for t in range(20)]
+    assert np.allclose(inverse, np.arange(1, 21) ** -0.25, rtol=1e-15)
 
 
 def sums_of(s, p, segments):

@@ -24,14 +24,16 @@ class StepControl:
     trust : TrustRegion
     learning_rate : float
         The first one.
-    schedule : {"constant", "cosine", "wsd"}
+    schedule : {"constant", "cosine", "wsd", "invscaling"}
+    power_t : float
+        Of ``"invscaling"``.
     n_steps : int
         Of the schedule; 0 where unknown.
     warmup_steps : float
     controller_steps : float
         Steps before which the controller moves its multipliers.
     compiled : type or None
-        The compiled form, for the bounds that it knows.
+        The compiled form, for the schedules and bounds that it knows.
 
     Attributes
     ----------
@@ -50,6 +52,7 @@ class StepControl:
         *,
         learning_rate,
         schedule,
+        power_t,
         n_steps,
         warmup_steps,
         controller_steps,
@@ -61,12 +64,13 @@ class StepControl:
         self.trust = trust
         self.learning_rate = learning_rate
         self.schedule = schedule
+        self.power_t = power_t
         self.n_steps = n_steps
         self.warmup_steps = warmup_steps
         self.controller_steps = controller_steps if controller.moves else 0
         self.factors = np.zeros(len(trust.segments))
         self.report = np.zeros(len(REPORT))
-        if compiled is not None and trust.kind in compiled.BOUNDS:
+        if compiled is not None and compiled.knows(schedule, trust.kind):
             self.step = self._bound(compiled).step
 
     def step(self, loss, sums, t):
@@ -97,7 +101,9 @@ class StepControl:
         )
         if t < self.controller_steps:
             self.controller.update(features, self.trust.is_active)
-        base = base_schedule(self.schedule, t, self.n_steps, self.warmup_steps)
+        base = base_schedule(
+            self.schedule, t, self.n_steps, self.warmup_steps, self.power_t
+        )
         rate = self.learning_rate * base * self.controller.rate_multiplier
         self.factors[:], step_norm, radius, self.trust.is_active = self.trust.bound(
             rate, base * self.controller.radius_multiplier, sums

@@ -18,7 +18,7 @@ PENALTY = 0.04
 NETWORK_LEARNING_RATE = 0.01
 
 _ALIGNMENT = FEATURES.index("alignment")
-_ROLLBACK = math.log(4)
+_ROLLBACK = 4
 
 
 class StepController(Numbers):
@@ -75,9 +75,18 @@ class StepController(Numbers):
             Whether the radius bounded the last step.
         """
 
+    def divide(self, divisor):
+        """Divide the learning rate from now on, whatever the multipliers do."""
+        self.log_guard -= math.log(divisor)
+
     def roll_back(self):
         """A quarter of the learning rate, after a run had to go back."""
-        self.log_guard -= _ROLLBACK
+        self.divide(_ROLLBACK)
+
+    @property
+    def divided(self):
+        """What divisions have made of a learning rate of one."""
+        return math.exp(self.log_guard)
 
     @property
     def rate_multiplier(self):

@@ -30,6 +30,7 @@ from sklearn_ternary.neural_network._networks.perceptron import (
     build_network,
     hidden_sizes,
 )
+from sklearn_ternary.neural_network._steps.schedules import OPEN_ENDED
 from sklearn_ternary.neural_network._training.blas_threads import one_blas_thread
 from sklearn_ternary.neural_network._training.checkpoints import Checkpoints
 from sklearn_ternary.neural_network._training.interrupts import InterruptFlag
@@ -53,6 +54,9 @@ _FLOAT_SHARE = 0.4
 # Controllers do not go beyond so many times these, nor above the given one.
 _LIMIT_FACTOR = 5
 _LARGE_SET = 10_000
+# learning_rate="adaptive", as in scikit-learn's perceptrons.
+_ADAPTIVE_DIVISOR = 5
+_LEAST_RATE = 1e-6
 _HOST = np.zeros(0)
 
 
@@ -116,7 +120,8 @@ class Fitting:
         context.call_on_fit_task_begin(**given)
         with device_of(network.parameters):
             data.move(network.parameters)
-            with InterruptFlag() as interrupt, one_blas_thread():
+            can_save = estimator.checkpoint_dir is not None
+            with InterruptFlag(can_save) as interrupt, one_blas_thread():
                 self._train(
                     run,
                     data,
@@ -324,7 +329,7 @@ class Fitting:
         self, run, data, batch_size, stopping, checkpoints, interrupt, context, given
     ):
         estimator = self.estimator
-        is_constant = estimator.learning_rate == "constant"
+        is_open_ended = estimator.learning_rate in OPEN_ENDED
         while run.epoch < estimator.max_iter and not stopping.stopped:
             task = context.subcontext(task_name="epoch")
             task.call_on_fit_task_begin(**given)
@@ -347,13 +352,15 @@ class Fitting:
                 reconstruction_attributes=lambda: self._fitted(run, stopping, False),
             ):
                 stopping.stopped = True
-            elif unchanged and (is_constant or estimator.early_stopping):
-                stopping.stopped = True
+            elif unchanged and (is_open_ended or estimator.early_stopping):
+                stopping.stopped = not self._lower_adaptive_rate(run, stopping)
                 if estimator.verbose:
                     what = "Validation score" if self.held_out else "Training loss"
+                    then = f"Learning rate times {run.controller.divided:g}"
                     print(
                         f"{what} did not improve more than tol={estimator.tol:f} for "
-                        f"{estimator.n_iter_no_change} consecutive epochs. Stopping."
+                        f"{estimator.n_iter_no_change} consecutive epochs. "
+                        f"{'Stopping' if stopping.stopped else then}."
                     )
             is_last = stopping.stopped or run.epoch == estimator.max_iter
             if is_last or interrupt.raised:
@@ -363,13 +370,26 @@ class Fitting:
             if interrupt.raised and not is_last:
                 warnings.warn("Training interrupted by user.", stacklevel=5)
                 return
-        if is_constant and not stopping.stopped and estimator.n_iter_no_change < np.inf:
+        if (
+            is_open_ended
+            and not stopping.stopped
+            and estimator.n_iter_no_change < np.inf
+        ):
             warnings.warn(
                 f"Maximum iterations ({estimator.max_iter}) reached and the "
                 "optimization hasn't converged yet.",
                 ConvergenceWarning,
                 stacklevel=5,
             )
+
+    def _lower_adaptive_rate(self, run, stopping):
+        """Whether training can go on with a smaller rate, as in scikit-learn's."""
+        rate = run.control.learning_rate * run.controller.divided
+        if self.options["learning_rate"] != "adaptive" or rate <= _LEAST_RATE:
+            return False
+        run.controller.divide(_ADAPTIVE_DIVISOR)
+        stopping.n_unchanged = 0
+        return True
 
     def _score(self, network):
         X, y, weight = self.held_out

@@ -10,6 +10,7 @@ from sklearn_ternary.neural_network._steps.flips import EVERY, FlipTracker
 from sklearn_ternary.neural_network._steps.gradients import make_gradients
 from sklearn_ternary.neural_network._steps.numbers import total
 from sklearn_ternary.neural_network._steps.optimizers import make_optimizer
+from sklearn_ternary.neural_network._steps.schedules import OPEN_ENDED
 from sklearn_ternary.neural_network._steps.segments import Segments
 from sklearn_ternary.neural_network._steps.signals import TrainingSignals
 from sklearn_ternary.neural_network._steps.step_control import StepControl
@@ -41,7 +42,7 @@ class Run:
     rate_limit : float
         The controller does not multiply the learning rate beyond this.
     n_steps : int
-        Of the schedule; 0 where unknown, which makes it constant.
+        Of the schedule; 0 where unknown, and one that has an end is then constant.
     random_state : RandomState
         Orders the samples and draws dropout; it belongs to this run from now on.
     config : Config, default=None
@@ -99,6 +100,9 @@ class Run:
         self.controller = make_controller(
             options["step_controller"], np.random.RandomState(seed)
         )
+        schedule = options["learning_rate"]
+        if n_steps == 0 and schedule not in OPEN_ENDED:
+            schedule = "constant"
         limit = math.log(max(1.0, rate_limit / learning_rate))
         self.controller.log_rate_limit = min(self.controller.log_rate_limit, limit)
         self.signals = TrainingSignals()
@@ -109,7 +113,9 @@ class Run:
             self.controller,
             self.trust,
             learning_rate=learning_rate,
-            schedule=options["learning_rate"] if n_steps else "constant",
+            # Who watches the losses of epochs divides an adaptive one.
+            schedule="constant" if schedule == "adaptive" else schedule,
+            power_t=options["power_t"],
             n_steps=n_steps,
             warmup_steps=options["warmup_fraction"] * n_steps,
             controller_steps=self._controller_steps(options["controller_until"]),
