@@ -18,6 +18,13 @@ from result_tables.training import (
     training_regret,
     training_speed,
 )
+from result_tables.training_studies import (
+    training_clusters,
+    training_line_search,
+    training_recipes,
+    training_schedules,
+    training_success,
+)
 
 TABLES = {
     "layouts": layouts,
@@ -37,9 +44,14 @@ TABLES = {
     "one_sample": one_sample,
     "products": products,
     "training": training,
+    "training_clusters": training_clusters,
     "training_fits": training_fits,
+    "training_line_search": training_line_search,
+    "training_recipes": training_recipes,
     "training_regret": training_regret,
+    "training_schedules": training_schedules,
     "training_speed": training_speed,
+    "training_success": training_success,
     "training_gradients": training_gradients,
     **TARGETS,
 }

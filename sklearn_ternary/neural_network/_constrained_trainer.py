@@ -201,10 +201,16 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
         For each step: ``loss``, ``learning_rate``, ``radius``, ``step_norm``,
         ``alignment``, ``accepted`` (NaN where not tested), ``flip_rate`` (of the
         codes per step), ``seconds``, ``samples_per_second``.
+    success_rate_ : float
+        Share of the steps that reduced the loss of their batch, of those that the
+        ratio test judged; NaN where there were none.
+    success_interval_ : tuple of two float
+        Its 95 % interval, by Wilson's score.
     training_summary_ : dict
         ``n_iter``, ``n_steps``, ``n_samples_seen``, ``seconds``, ``final_loss``,
-        ``final_learning_rate``; ``accept_rate``, ``descent_rate`` and
-        ``meta_hit_rate``, each with its 95 % interval; ``flip_rate``, ``n_frozen``,
+        ``final_learning_rate``; ``accept_rate`` (as
+        `success_rate_`), ``descent_rate`` and ``meta_hit_rate``, each with its 95 %
+        interval; ``flip_rate``, ``n_frozen``,
         ``n_rollbacks``, ``interrupted``, ``n_parameters``, ``n_ternary``,
         ``optimizer_bytes``, ``gradient_bytes``, ``float_bytes``, ``packed_bytes``.
 

@@ -10,12 +10,20 @@ import pytest
 from scipy import sparse
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.callback import ScoringMonitor
-from sklearn.datasets import load_digits, make_multilabel_classification
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_digits,
+    load_iris,
+    load_wine,
+    make_multilabel_classification,
+)
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_ternary import (
     ConstrainedTrainer,
@@ -24,6 +32,7 @@ from sklearn_ternary import (
     load,
     save,
 )
+from sklearn_ternary._kernels._cpu_features import supported_isas
 from sklearn_ternary.neural_network import controller_regret
 from sklearn_ternary.neural_network._networks.network import Network
 from sklearn_ternary.neural_network._networks.perceptron import build_network
@@ -133,22 +142,65 @@ def test_packed_predictions_are_those_of_the_network_in_training():
             assert np.array_equal(model.decision_function(X), Z)
 
 
+def convex_problems():
+    """Ten sets of samples whose classes no hyperplane divides."""
+    for load_data, columns in (
+        (load_iris, [1]),
+        (load_wine, [1, 2]),
+        (load_breast_cancer, [1, 8]),
+    ):
+        X, y = load_data(return_X_y=True)
+        yield X[:, columns], y
+    X, y = load_diabetes(return_X_y=True)
+    yield X, y > np.median(y)
+    rng = np.random.default_rng(0)
+    for d, n_classes in ((5, 2), (5, 2), (1, 2), (20, 2), (4, 3), (8, 5)):
+        X = rng.normal(size=(300, d)) @ rng.normal(size=(d, d))
+        Z = X @ rng.normal(size=(d, n_classes)) / d + rng.gumbel(size=(300, n_classes))
+        yield X, Z.argmax(axis=1)
+
+
 def test_convex_problems_reach_the_loss_of_logistic_regression():
     """Without hidden layers and in float, this is logistic regression."""
-    rng = np.random.default_rng(0)
-    for k in range(3):
-        X = rng.normal(size=(300, 5))
-        y = (X @ rng.normal(size=5) + rng.normal(size=300) > 0).astype(int)
-        peer = LogisticRegression(C=np.inf).fit(X, y)
+    for k, (X, y) in enumerate(convex_problems()):
+        X = StandardScaler().fit_transform(X)
+        peer = LogisticRegression(C=np.inf, max_iter=1000).fit(X, y)
         model = ConstrainedTrainer(
             (),
             quantize_weights=None,
-            learning_rate_init=0.05,
-            max_iter=60,
+            learning_rate_init=0.2,
+            max_iter=200,
             random_state=k,
         ).fit(X, y)
         best = log_loss(y, peer.predict_proba(X))
-        assert log_loss(y, model.predict_proba(X)) <= 1.01 * best
+        assert log_loss(y, model.predict_proba(X)) <= 1.01 * best, k
+    assert k == 9
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"quantize_weights": None, "optimizer": "sgd"},
+        {"trust_region": "cluster", "trust_radius": 0.01, "ratio_test_every": 3},
+    ],
+)
+def test_backends_have_the_same_history(options):
+    X, y = few_digits()
+    histories = []
+    for config in (
+        {"backend": "numpy"},
+        *({"backend": "cpu", "isa": isa} for isa in supported_isas()),
+    ):
+        with config_context(**config):
+            histories.append(trainer(**options).fit(X, y).history_)
+    timed = {"seconds", "samples_per_second"}
+    for history in histories[1:]:
+        for name in set(history) - timed:
+            expected = histories[0][name]
+            assert np.allclose(
+                history[name], expected, rtol=1e-6, atol=1e-6, equal_nan=True
+            ), name
 
 
 def test_kinds_of_targets():
@@ -392,6 +444,10 @@ def test_what_a_fitted_trainer_has():
     assert summary["float_bytes"] == model.parameters_.nbytes
     assert summary["final_learning_rate"] == model.history_["learning_rate"][-1]
     assert not summary["interrupted"]
+    assert (model.success_rate_, *model.success_interval_) == summary["accept_rate"]
+    # Of 14 steps four were judged; after three rejections one is taken all the same.
+    found = summary["accept_rate"][0] * 4
+    assert found == round(found) <= np.nansum(model.history_["accepted"])
     lines = model.summary().splitlines()
     assert lines[0].startswith("14 steps in 2 epochs, ")
     assert [line.split()[0] for line in lines[1:]] == [

@@ -411,6 +411,7 @@ class Fitting:
         arrays = named_parameters(network, n_layers)
         packed = PackedNetwork.of(arrays, self.options)
         scored = stopping.scored
+        summary = summarize(run, packed, len(stopping.curve), interrupted)
         # Attributes are where X is.
         place = network.parameters if self.is_on_device else _HOST
         fitted = {
@@ -434,9 +435,9 @@ class Fitting:
             "validation_scores_": list(stopping.scores) if scored else None,
             "best_validation_score_": stopping.best if scored else None,
             "history_": run.history.columns(),
-            "training_summary_": summarize(
-                run, packed, len(stopping.curve), interrupted
-            ),
+            "training_summary_": summary,
+            "success_rate_": summary["accept_rate"][0],
+            "success_interval_": summary["accept_rate"][1:],
         }
         if self.is_classifier:
             fitted["classes_"] = estimator.classes_

@@ -124,7 +124,7 @@ class Run:
         self.flips = FlipTracker(network, options["freeze_threshold"])
         self.history = History()
         self.n_steps_done = 0
-        self.n_tested = self.n_accepted = 0
+        self.n_tested = self.n_successes = 0
         self.epoch = self.position = 0
         self.loss_sum = self.weight_sum = 0.0
         self.order = np.zeros(0, dtype=np.int64)
@@ -273,7 +273,7 @@ class Run:
         accepted = self.trust.judge(rho, step_norm, radius, self.trust.is_active)
         self.signals.observe_ratio(rho)
         self.n_tested += 1
-        self.n_accepted += accepted
+        self.n_successes += rho >= 0
         if not accepted:
             assign(network.parameters, old)
         return float(accepted)
@@ -330,7 +330,7 @@ class Run:
     _NUMBERS = (
         "n_steps_done",
         "n_tested",
-        "n_accepted",
+        "n_successes",
         "epoch",
         "position",
         "loss_sum",

@@ -33,7 +33,7 @@ def summarize(run, packed, n_iter, interrupted):
         "seconds": float(columns["seconds"][-1]) if n_steps else 0.0,
         "final_loss": float(np.mean(losses[-10:])) if n_steps else float("nan"),
         "final_learning_rate": float(columns["learning_rate"][-1]) if n_steps else 0.0,
-        "accept_rate": wilson_interval(run.n_accepted, run.n_tested),
+        "accept_rate": wilson_interval(run.n_successes, run.n_tested),
         "descent_rate": wilson_interval(run.signals.n_descents, max(n_steps - 1, 0)),
         "meta_hit_rate": wilson_interval(controller.n_hits, controller.n_judged),
         "flip_rate": float(run.flips.rate),
