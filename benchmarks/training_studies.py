@@ -15,6 +15,7 @@ import math
 import os
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 from sklearn import datasets
@@ -26,8 +27,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from training_accuracy import DIABETES, load
 
-from sklearn_ternary import ConstrainedTrainer, config_context
+from sklearn_ternary import ConstrainedTrainer
 from sklearn_ternary.neural_network import AuxiliaryStepPredictor
+from sklearn_ternary.neural_network._steps.step_control import StepControl
 from sklearn_ternary.neural_network._training import fitting
 from sklearn_ternary.neural_network._training.history import wilson_interval
 from sklearn_ternary.neural_network._training.run import Run
@@ -182,6 +184,8 @@ class SearchedRun(Run):
         super().__init__(*args)
         self.controller.update = self._note
         self.control.controller_steps = math.inf
+        # The compiled form shows no features.
+        self.control.step = partial(StepControl.step, self.control)
 
     def _note(self, features, is_active):
         self._features = features
@@ -236,9 +240,7 @@ def _searched(problem):
                 "controller_until": 1.0,
                 "random_state": seed,
             }
-            # Compiled steps do not show their features.
-            with config_context(backend="numpy"):
-                fitted(options, train_test_split(X, y, random_state=seed))
+            fitted(options, train_test_split(X, y, random_state=seed))
     finally:
         fitting.Run = original
     table = np.array(SearchedRun.found)

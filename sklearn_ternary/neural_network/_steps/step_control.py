@@ -25,13 +25,13 @@ class StepControl:
     learning_rate : float
         The first one.
     schedule : {"constant", "cosine", "wsd", "invscaling"}
-    power_t : float
-        Of ``"invscaling"``.
     n_steps : int
         Of the schedule; 0 where unknown.
     warmup_steps : float
     controller_steps : float
         Steps before which the controller moves its multipliers.
+    power_t : float, default=0.5
+        Of ``"invscaling"``.
     compiled : type or None
         The compiled form, for the schedules and bounds that it knows.
 
@@ -52,10 +52,10 @@ class StepControl:
         *,
         learning_rate,
         schedule,
-        power_t,
         n_steps,
         warmup_steps,
         controller_steps,
+        power_t=0.5,
         compiled=None,
     ):
         self.guard = guard
