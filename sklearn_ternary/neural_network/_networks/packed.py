@@ -5,6 +5,7 @@ import threading
 import numpy as np
 
 from sklearn_ternary import _dispatch
+from sklearn_ternary._config import current_config
 from sklearn_ternary._dispatch import config_of_rows
 from sklearn_ternary._gpu.arrays import is_device_array, to_host
 from sklearn_ternary.linalg import ternary_matmul
@@ -78,13 +79,16 @@ class PackedNetwork:
         -------
         Z : ndarray of shape (n_samples, n_outputs)
         """
-        config = config_of_rows(X)
+        # Rows of NumPy are asked for most often, one at a time.
+        is_plain = type(X) is np.ndarray
+        config = current_config() if is_plain else config_of_rows(X)
         # One at a time: the steps work on arrays of the network.
         with self._lock:
-            if config is not self._config and config != self._config:
-                self._outputs = self._lay_out(config)
-            self._config = config
-            if isinstance(X, np.ndarray) or is_device_array(X):
+            if config is not self._config:
+                if config != self._config:
+                    self._outputs = self._lay_out(config)
+                self._config = config
+            if is_plain or isinstance(X, np.ndarray) or is_device_array(X):
                 return self._outputs(X)
             n_rows = max(1, _BLOCK_BYTES // (4 * max(X.shape[1], 1)))
             Z = np.empty((X.shape[0], len(self.biases[-1])), dtype=np.float32)
