@@ -6,7 +6,7 @@ Trains networks on each data set with several seeds, beside their float twins, p
 schedules and scikit-learn's perceptrons. ``--only digits`` (a beginning of the names
 of tasks) measures some of them, and keeps the others of the file. The tasks of MNIST
 need ``--mnist FILE``, an .npz with arrays X (the first 60,000 rows for training) and
-y. About two minutes without MNIST, and a quarter of an hour with it.
+y. About two minutes without MNIST, and half an hour with it.
 """
 
 import argparse
@@ -51,7 +51,7 @@ DIABETES = {
     "quantize_activations": None,
     "learning_rate_init": 0.001,
 }
-# Both were chosen with the last 10,000 of the training rows held out.
+# All were chosen with 10,000 of the training rows held out.
 MNIST = {
     "hidden_layer_sizes": (256, 256),
     "max_iter": 4,
