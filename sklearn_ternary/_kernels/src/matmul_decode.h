@@ -47,30 +47,36 @@ static void decode_t5(const uint8_t *in, int groups, ptrdiff_t n_blocks, uint8_t
         }
 }
 #elif STERN_MM_AVX2
-/* The entry of a table of 64 for each byte: bits 4 and 5 of the place are bits 7 of
- * `four` and of `five`, the others are those of `by` (below 16). */
-static inline __m256i look_up(const uint8_t *table, __m256i by, __m256i four, __m256i five)
-{
-    __m256i q[4];
-    _Pragma("GCC unroll 4")
-    for (int i = 0; i < 4; ++i)
-        q[i] = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_load_si128(
-                                       (const __m128i *)(const void *)(table + 16 * i))), by);
-    return _mm256_blendv_epi8(_mm256_blendv_epi8(q[0], q[1], four),
-                              _mm256_blendv_epi8(q[2], q[3], four), five);
-}
-
-/* Fields of digits 0..3; the fifth digit goes to `fifth`. */
+/* Fields of digits 0..3; the fifth digit goes to `fifth`. Of the 16 boxes (see
+ * matmul_encode.h) the first twelve are four, with digit 3 as height: by four bits of a
+ * byte one table has the entries of these, another those of the last four boxes. */
 static inline __m256i decode_step(__m256i bytes, __m256i *fifth)
 {
-    const __m256i c15 = _mm256_set1_epi8(15), three = _mm256_set1_epi8(3);
-    const __m256i low = look_up(t5_low, _mm256_and_si256(bytes, c15),
-                                _mm256_slli_epi16(bytes, 3), _mm256_slli_epi16(bytes, 2));
-    const __m256i high = look_up(t5_high,
-                                 _mm256_and_si256(_mm256_srli_epi16(bytes, 2), c15),
-                                 _mm256_slli_epi16(bytes, 1), bytes);
+#define BOTH(...) _mm256_broadcastsi128_si256(_mm_setr_epi8(__VA_ARGS__))
+#define FOUR(t, i) (char)t[i], (char)t[(i) + 1], (char)t[(i) + 2], (char)t[(i) + 3]
+#define LOW(i) BOTH(FOUR(t5_low, i), FOUR(t5_low, (i) + 4), FOUR(t5_low, (i) + 8), \
+                    FOUR(t5_low, (i) + 12))
+#define HIGH(i) BOTH(FOUR(t5_high, i), FOUR(t5_high, (i) + 16), \
+                     FOUR(t5_high, (i) + 32), FOUR(t5_high, (i) + 48))
+    const __m256i three = _mm256_set1_epi8(3), c12 = _mm256_set1_epi8(12);
+    const __m256i top = _mm256_set1_epi8((char)192);
+    const __m256i height = _mm256_and_si256(_mm256_slli_epi16(bytes, 2), top);
+    const __m256i last = _mm256_cmpeq_epi8(height, top);
+    const __m256i by = _mm256_and_si256(bytes, _mm256_set1_epi8(15));
+    const __m256i low = _mm256_blendv_epi8(
+        _mm256_or_si256(_mm256_shuffle_epi8(LOW(0), by), height),
+        _mm256_shuffle_epi8(LOW(48), by), last);
+    const __m256i too = _mm256_or_si256(
+        _mm256_and_si256(_mm256_srli_epi16(bytes, 2), three),
+        _mm256_and_si256(_mm256_srli_epi16(bytes, 4), c12));
+    const __m256i high = _mm256_blendv_epi8(_mm256_shuffle_epi8(HIGH(0), too),
+                                            _mm256_shuffle_epi8(HIGH(12), too), last);
     *fifth = _mm256_and_si256(high, three);
     return _mm256_or_si256(low, _mm256_andnot_si256(three, high));
+#undef BOTH
+#undef FOUR
+#undef LOW
+#undef HIGH
 }
 
 static void decode_t5(const uint8_t *in, int groups, ptrdiff_t n_blocks, uint8_t *out)
