@@ -226,6 +226,10 @@ _ARGUMENTS = {
     "move_rows": lambda d: (d.X, None, d.unlabelled, d.labels, *d.cluster_sums),
     "potentials": lambda d: (d.X, d.frame, None, d.centers[:4], d.closest, None),
     "cheapest": lambda d: (d.X.reshape(16, -1), d.prices),
+    "follow_paths": lambda d: (
+        *(d.X.reshape(16, -1), d.going, np.zeros(16, dtype=np.int64)),
+        *(np.zeros(17, dtype=np.int64), 0, d.X.size, 0.0),
+    ),
     "nearest_centers_csr": lambda d: (*d.csr, d.centers),
     "label_distances_csr": lambda d: (*d.csr, d.centers, d.labels),
     "move_rows_csr": lambda d: (*d.csr, None, d.unlabelled, d.labels, *d.cluster_sums),
@@ -282,6 +286,7 @@ def _clusters(rng, X):
         "centers": rng.standard_normal((k, d)).astype(X.dtype),
         "labels": rng.integers(0, k, n, dtype=np.int32),
         "prices": np.zeros(k),
+        "going": rng.integers(0, k, n * d // k, dtype=np.int32),
         "unlabelled": np.full(n, -1, dtype=np.int32),
         "closest": np.full(n, np.inf, dtype=X.dtype),
         "step": X.dtype.type(1 / 32),

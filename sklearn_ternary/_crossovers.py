@@ -52,6 +52,7 @@ OPERATIONS = {
     "move_rows": _FLOATS,
     "potentials": _FLOATS,
     "cheapest": _FLOATS,
+    "follow_paths": _FLOATS,
     "nearest_centers_csr": _FLOATS,
     "label_distances_csr": _FLOATS,
     "move_rows_csr": _FLOATS,

@@ -7,7 +7,6 @@ number of threads `n_threads` and the instruction-set level `isa`.
 from sklearn_ternary._cpu.affine import affine_codes, affine_values
 from sklearn_ternary._cpu.entropy import decode_codes, encode_codes
 from sklearn_ternary._cpu.lloyd import (
-    cheapest,
     iterate,
     label_distances,
     label_distances_csr,
@@ -41,6 +40,7 @@ from sklearn_ternary._cpu.quantize import (
     quantize_values,
 )
 from sklearn_ternary._cpu.scales import group_scale
+from sklearn_ternary._cpu.transport import cheapest, follow_paths
 
 __all__ = [
     "absmean_pack",
@@ -57,6 +57,7 @@ __all__ = [
     "encode_codes",
     "find_invalid",
     "find_nonfinite",
+    "follow_paths",
     "group_scale",
     "iterate",
     "label_distances",

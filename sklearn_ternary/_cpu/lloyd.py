@@ -2,12 +2,7 @@
 
 import numpy as np
 
-from sklearn_ternary._kernels import (
-    _lloyd,
-    _lloyd_codes,
-    _lloyd_csr,
-    _lloyd_prices,
-)
+from sklearn_ternary._kernels import _lloyd, _lloyd_codes, _lloyd_csr
 from sklearn_ternary._kernels._cpu_features import ISA_LEVELS
 from sklearn_ternary._reference.lloyd import (
     POTENTIAL_ROWS,
@@ -233,15 +228,6 @@ def label_distances(X, centers, labels, *, n_threads, isa):
     distances = np.empty(len(X))
     _lloyd.label_distances(X, centers, labels, distances, _level(isa), n_threads)
     return distances
-
-
-def cheapest(costs, prices, *, n_threads, isa):
-    """Where each row goes; one build serves every `isa`."""
-    n = costs.shape[1]
-    found = np.empty((2, n), dtype=np.int32), np.empty((2, n))
-    (first, second), (least, elsewhere) = found
-    _lloyd_prices.cheapest(costs, prices, first, second, least, elsewhere, n_threads)
-    return first, second, least, elsewhere
 
 
 # Sparse rows

@@ -10,6 +10,7 @@ from sklearn_ternary._dispatch._choice import choose
 from sklearn_ternary._dispatch.clustering import (
     cheapest,
     device_pieces,
+    follow_paths,
     goes_to_device,
     iterate,
     iterates,
@@ -74,6 +75,7 @@ __all__ = [
     "encode_codes",
     "find_invalid",
     "find_nonfinite",
+    "follow_paths",
     "goes_to_device",
     "group_scale",
     "iterate",

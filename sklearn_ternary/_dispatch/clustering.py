@@ -151,6 +151,14 @@ def cheapest(costs, prices, *, config=None):
     return run("cheapest", costs.size, costs.dtype, (costs, prices), config)
 
 
+def follow_paths(
+    costs, labels, given, surplus, smallest, largest, tolerance, *, config=None
+):
+    """Move rows along shortest paths between clusters, in place."""
+    args = costs, labels, given, surplus, smallest, largest, tolerance
+    return run("follow_paths", costs.size, costs.dtype, args, config)
+
+
 def nearest_centers_csr(data, indices, indptr, centers, *, config=None):
     """Label of each sparse row."""
     args = data, indices, indptr, ready(centers)

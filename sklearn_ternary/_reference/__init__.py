@@ -14,7 +14,6 @@ column is ``group_size=1`` and shape (1, K); one for all is shape (1, 1).
 from sklearn_ternary._reference.affine import affine_codes, affine_values
 from sklearn_ternary._reference.entropy import decode_codes, encode_codes
 from sklearn_ternary._reference.lloyd import (
-    cheapest,
     iterate,
     label_distances,
     label_distances_csr,
@@ -48,6 +47,7 @@ from sklearn_ternary._reference.quantize import (
     quantize_pack,
     quantize_values,
 )
+from sklearn_ternary._reference.transport import cheapest, follow_paths
 
 __all__ = [
     "absmean_pack",
@@ -64,6 +64,7 @@ __all__ = [
     "encode_codes",
     "find_invalid",
     "find_nonfinite",
+    "follow_paths",
     "group_scale",
     "iterate",
     "label_distances",

@@ -266,34 +266,6 @@ def _run_sums(minima, weight):
     return lanes[:, 0]
 
 
-def cheapest(costs, prices):
-    """Where each of n rows goes, of costs (k, n), at prices in float64.
-
-    Returns
-    -------
-    first, second : ndarray of shape (n,), int32
-        Clusters where cost and price together are least, and second least; of equal
-        ones the first. With one cluster both are it.
-    least, elsewhere : ndarray of shape (n,), float64
-        Cost and price there; infinite where there is no other cluster.
-    """
-    n = costs.shape[1]
-    first, second = np.zeros((2, n), dtype=np.int32)
-    least, elsewhere = np.empty(n), np.full(n, np.inf)
-    size = max(1, _PANEL // len(costs))
-    for start in range(0, n, size):
-        part = slice(start, start + size)
-        total = costs[:, part] + prices[:, None]
-        rows = np.arange(total.shape[1])
-        first[part] = at = total.argmin(axis=0)
-        least[part] = total[at, rows]
-        if len(costs) > 1:
-            total[at, rows] = np.inf
-            second[part] = at = total.argmin(axis=0)
-            elsewhere[part] = total[at, rows]
-    return first, second, least, elsewhere
-
-
 # Sparse rows
 
 

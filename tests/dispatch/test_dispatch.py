@@ -68,7 +68,7 @@ OPERATIONS = [
     name
     for name in _reference.__all__
     if getattr(_reference, name).__module__.rpartition(".")[2]
-    not in ("lloyd", "lloyd_codes", "products")
+    not in ("lloyd", "lloyd_codes", "products", "transport")
 ]
 IN_PLACE = ("column_abs_sum", "column_abs_max")
 
