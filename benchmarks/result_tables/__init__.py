@@ -3,8 +3,11 @@
 from result_tables.backends import backends, crossovers, gpu
 from result_tables.clustering import (
     kmeans,
+    kmeans_balanced,
     kmeans_batches,
     kmeans_int8,
+    kmeans_memory,
+    kmeans_memory_training,
     kmeans_rows,
 )
 from result_tables.language import language, language_loading
@@ -39,6 +42,9 @@ TABLES = {
     "kmeans_int8": kmeans_int8,
     "kmeans_rows": kmeans_rows,
     "kmeans_batches": kmeans_batches,
+    "kmeans_balanced": kmeans_balanced,
+    "kmeans_memory": kmeans_memory,
+    "kmeans_memory_training": kmeans_memory_training,
     "language": language,
     "language_loading": language_loading,
     "one_sample": one_sample,

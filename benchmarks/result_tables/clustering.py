@@ -158,3 +158,86 @@ def kmeans_batches():
         f"{data['rounds']} seeds, beside `MiniBatchKMeans`.",
     )
     return Table(header, cells, caption)
+
+
+def kmeans_balanced():
+    """Clusters of equal sizes beside plain ones, and beside k-means-constrained."""
+    data = results("kmeans_balanced")
+    theirs = "k-means-constrained"
+    cells = [
+        (
+            "×".join(f"{n:,}" for n in row["shape"]),
+            str(row["n_threads"]),
+            duration(row["plain"]),
+            duration(row["ours"]),
+            f"{row['ours'] / row['plain']:.0f}×",
+            duration(row.get(theirs)),
+            f"{row[theirs] / row['ours']:.1f}×" if theirs in row else "",
+        )
+        for row in data["results"]
+    ]
+    header = (
+        "rows × columns × clusters",
+        "threads",
+        "without limits",
+        "equal sizes",
+        "longer",
+        theirs,
+        "it takes",
+    )
+    caption = conditions(
+        data,
+        f"float32; {data['iterations']} iterations from the same start, the shortest "
+        f"of {data['rounds']} rounds. {theirs} is measured once, and only where it "
+        "takes seconds.",
+    )
+    return Table(header, cells, caption)
+
+
+def kmeans_memory():
+    """Memory of a fit beyond its rows, beside scikit-learn's."""
+    data = results("kmeans_memory")
+    cells = [
+        (
+            "×".join(f"{n:,}" for n in row["shape"]),
+            *(_mebibytes(row[name]) for name in ("ours", "scikit-learn", "limit")),
+        )
+        for row in data["results"]
+        if row["task"] == "fit"
+    ]
+    header = (
+        "rows × columns × clusters",
+        "ours",
+        "scikit-learn",
+        "64 MiB and 8 bytes a row",
+    )
+    caption = conditions(
+        data,
+        "float32; three iterations from a given start. The most resident memory of a "
+        "process from just before to the end of a fit, less what was resident before.",
+    )
+    return Table(header, cells, caption)
+
+
+def kmeans_memory_training():
+    """Memory of training on all rows and on centroids."""
+    data = results("kmeans_memory")
+    cells = [
+        (
+            f"{row['centroids']:,} centroids" if row["centroids"] else "all rows",
+            _mebibytes(row["peak"]),
+        )
+        for row in data["results"]
+        if row["task"] == "training"
+    ]
+    n, d = data["trained"]
+    caption = conditions(
+        data,
+        f"An epoch of `ConstrainedTrainer((256,))` on {n:,} rows of {d} columns, "
+        "float32; the rows or centroids included.",
+    )
+    return Table(("trained on", "peak memory"), cells, caption)
+
+
+def _mebibytes(size):
+    return f"{size / 2**20:.0f}{NO_BREAK}MiB"

@@ -97,16 +97,18 @@ def read(
         X = given = validated(estimator, X, reset=reset)
     elif chunks is None:
         late = measured and not sparse.issparse(X) and estimator.metric == "euclidean"
-        X = validate_data(
-            estimator,
-            X,
-            accept_sparse="csr",
-            reset=reset,
-            dtype=_DTYPES,
-            order="C",
-            accept_large_sparse=False,
-            ensure_all_finite=not late,
-        )
+        # Sums of the largest numbers, which validation takes, may be none.
+        with np.errstate(invalid="ignore"):
+            X = validate_data(
+                estimator,
+                X,
+                accept_sparse="csr",
+                reset=reset,
+                dtype=_DTYPES,
+                order="C",
+                accept_large_sparse=False,
+                ensure_all_finite=not late,
+            )
         if late and X.dtype == np.float64:
             _assert_finite(estimator, X)
         if sparse.issparse(X) and not X.has_canonical_format:
@@ -177,7 +179,8 @@ def check_measured(estimator, rows):
 
 
 def _assert_finite(estimator, X):
-    assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
+    with np.errstate(invalid="ignore"):
+        assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
 
 
 def _bytes(config):

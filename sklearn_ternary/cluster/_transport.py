@@ -11,6 +11,11 @@ _SAMPLED = 100, 400
 # Most times that prices change, and that a change is halved.
 _MAX_STEPS = 60
 _MAX_HALVINGS = 8
+# After so many changes in a row that do not lower the number of misplaced rows to such
+# a part, paths for so many rows of each cluster take less time than further changes.
+_PATIENCE = 3
+_GAIN = 0.8
+_FEW = 32
 # Rows at the borders of each cluster that tell how its size follows its price.
 _AT_BORDERS = 30
 # Added to the slopes, relative to their mean.
@@ -24,7 +29,7 @@ _TOGETHER = 16
 # Part of the rows that paths are found among, and how much larger it is where that
 # does not do.
 _OPEN = 1 / 16
-_WIDER = 4
+_WIDER = 2
 
 
 def assign(costs, smallest, largest, prices=None, *, config=None):
@@ -162,9 +167,9 @@ def _prices_of_some(costs, limits, prices, n_sampled, config):
 def _with_better_prices(choice, enough):
     """The `_Choice` of prices with which nearly all numbers of rows are right."""
     k = len(choice.prices)
-    best = choice
+    best, n_lost = choice, 0
     for _ in range(_MAX_STEPS if k > 1 else 0):
-        if best.n_misplaced <= enough:
+        if best.n_misplaced <= (enough if n_lost < _PATIENCE else _FEW * k):
             break
         step, further = _newton_step(choice), None
         for _ in range(_MAX_HALVINGS if step is not None else 0):
@@ -178,6 +183,7 @@ def _with_better_prices(choice, enough):
             if not further.value > choice.value:
                 break
         choice = further
+        n_lost = 0 if choice.n_misplaced < _GAIN * best.n_misplaced else n_lost + 1
         if choice.n_misplaced < best.n_misplaced:
             best = choice
     return best

@@ -46,9 +46,11 @@ def test_estimator_checks(estimator, check):
             "check_sample_weight_equivalence_on_sparse_data",
         ],
         # Draws are those of scikit-learn, which expects the same two to fail for its
-        # KMeans (PER_ESTIMATOR_XFAIL_CHECKS); they are equivalent in distribution,
-        # as test_weights_are_repetitions_in_distribution shows.
-        "a start that is drawn depends on the order of the rows, as scikit-learn's",
+        # KMeans (PER_ESTIMATOR_XFAIL_CHECKS). They cannot be both those and what the
+        # checks want: see test_draws_cannot_be_scikit_learns_and_free_of_the_order.
+        # From a start that is given the checks pass, above, and draws are equivalent
+        # in distribution: test_weights_are_repetitions_in_distribution.
+        "the same rows in another order start differently, as scikit-learn's do",
     ),
 )
 def test_estimator_checks_of_random_starts(estimator, check):
