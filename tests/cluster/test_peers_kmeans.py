@@ -85,3 +85,44 @@ def test_missing_peers_are_named(peers):
     lines = peers.report(results)
     assert "faiss is missing: pip install faiss-cpu" in lines
     assert any("scikit-learn" in line and "60x3x2" in line for line in lines)
+
+
+def test_equal_sizes_are_measured(monkeypatch):
+    balanced = load("kmeans_balanced", monkeypatch)
+    rows = balanced.measure([(200, 3, 4)], [1], 2, 1)
+    results = {
+        "machine": {"cpu": "cpu", "n_cpus": 2, "date": "today"},
+        "missing": True,
+        "results": rows,
+    }
+    lines = balanced.report(results)
+    assert lines[1] == "k-means-constrained is missing: pip install k-means-constrained"
+    assert "times as long" in lines[2]
+    # The peer solves the same problem, where it is installed.
+    theirs = balanced.peer()
+    if theirs is not None:
+        X, start = balanced.rows_of(200, 3, 4)
+        other = theirs(4, 50, 50, init=start, n_init=1, max_iter=50, tol=0).fit(X)
+        assert rows[0]["inertia"] >= 0.99 * other.inertia_
+
+
+@pytest.mark.memory
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="Linux tells peaks of memory"
+)
+def test_memory_is_measured(monkeypatch):
+    memory = load("kmeans_memory", monkeypatch)
+    shape = (20_000, 16, 20)
+    rows = memory.measure([shape], [])
+    assert 0 <= rows[0]["ours"] <= memory.limit(shape)
+    results = {
+        "machine": {"cpu": "cpu", "n_cpus": 2, "date": "today"},
+        "results": [*rows, {"task": "training", "centroids": 5, "peak": 2**20}],
+    }
+    assert memory.report(results)[-1].split() == [
+        "training",
+        "on",
+        "5",
+        "centroids",
+        "1.0",
+    ]
