@@ -1,5 +1,7 @@
 """The steps of k-means."""
 
+import math
+
 import numpy as np
 
 from sklearn_ternary._kernels import _lloyd, _lloyd_codes, _lloyd_csr
@@ -7,6 +9,7 @@ from sklearn_ternary._kernels._cpu_features import ISA_LEVELS
 from sklearn_ternary._reference.lloyd import (
     POTENTIAL_ROWS,
     TILE,
+    TILES_BYTES,
     group_size,
     in_frame,
     slice_rows,
@@ -35,6 +38,12 @@ def _level_of_steps(isa, dtype):
     if wanted and _lloyd_codes.has_amx():
         return _lloyd_codes.AMX
     return _level(isa)
+
+
+def makes_tiles(n_features, dtype, isa):
+    """Whether steps take parts of rows for the tile unit, and `iterate` makes those."""
+    level = _level_of_steps(isa, dtype)
+    return level == _lloyd_codes.AMX and n_features >= _lloyd.SPLIT_FROM
 
 
 def _code_level(isa, n_features):
@@ -117,15 +126,31 @@ def iterate(
     """Iterations of Lloyd's algorithm, until one is the last or empties a cluster."""
     first = previous is None
     state = labels, upper, lower
-    shared = _shared(X, centers, frame, tiles, codes, state, first, n_threads, isa)
+    own = makes_tiles(X.shape[1], X.dtype, isa) and codes is None
+    if own:
+        tiles = _room_for_parts(X)
+    shared = _shared(X, centers, frame, tiles, codes, state, first, n_threads, isa, own)
     kept = np.empty((3, *centers.shape), dtype=centers.dtype)
     kept[0], kept[1] = centers, centers if first else previous
     now, before, n_iter, strict, shift = _lloyd.iterate(
         *(X, kept, *shared, _no_weight(weight, X.dtype), sums, totals, counts),
-        *(slice_rows(len(X), len(sums)), max_iter, tol),
+        *(slice_rows(len(X), len(sums)), own and tiles is not None, max_iter, tol),
     )
     means = None if now < 0 else kept[now]
     return means, kept[before], n_iter, strict, shift
+
+
+def _room_for_parts(X):
+    """Room for parts of the rows and their squared norms, None for too many rows."""
+    n, d = X.shape
+    shape = -(-n // TILE), (d + 1) // 2 * 2 + 1, TILE
+    size = math.prod(shape) * X.itemsize
+    if size > TILES_BYTES:
+        return None
+    # What the unit loads are whole lines of the cache if the first begins with one.
+    room = np.empty(size + 64, dtype=np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].view(X.dtype).reshape(shape)
 
 
 def _no_bounds():
@@ -133,13 +158,17 @@ def _no_bounds():
     return nothing, nothing[None]
 
 
-def _shared(X, centers, frame, tiles, codes, state, first, n_threads, isa):
+def _shared(
+    X, centers, frame, tiles, codes, state, first, n_threads, isa, own_tiles=False
+):
     """What the kernels take for rows, bounds and room to work in."""
     (n, d), k, dtype = X.shape, len(centers), X.dtype
     labels, upper, lower = state
     groups = len(lower) if len(upper) else 0
     level = _level_of_steps(isa, dtype)
     size = group_size(k, groups) if groups else 0
+    if makes_tiles(X.shape[1], X.dtype, isa) and not own_tiles:
+        tiles = None
     block = _BLOCK
     if groups:
         fit = _BLOCK_BYTES // (dtype.itemsize * d) // TILE * TILE

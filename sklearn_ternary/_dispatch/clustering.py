@@ -72,6 +72,16 @@ def row_tiles(X, frame, *, config=None):
     return run("row_tiles", X.size, X.dtype, (X, frame), config)
 
 
+def makes_tiles(n_features, dtype, *, config=None):
+    """Whether steps take no tiles as of `row_tiles`, and `iterate` makes others."""
+    level = cpu_level(config)
+    if level is None:
+        return False
+    from sklearn_ternary._cpu.lloyd import makes_tiles
+
+    return makes_tiles(n_features, dtype, level)
+
+
 def nearest_centers(X, centers, frame, tiles=None, codes=None, *, config=None):
     """Label of each row."""
     args = X, ready(centers), frame, tiles, codes

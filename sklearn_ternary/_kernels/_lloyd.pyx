@@ -7,34 +7,33 @@ which the caller adds in order.
 
 from cpython.exc cimport PyErr_CheckSignals
 from cython cimport floating
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint8_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from sklearn_ternary._kernels._lloyd_loops cimport (
     BLOCK,
     COLUMNS,
     POTENTIAL,
     STERN_LLOYD_BLOCK,
-    STERN_LLOYD_PARTS,
+    STERN_LLOYD_SPLIT_FROM,
     STERN_LLOYD_TILE,
     rows_of,
     stern_lloyd_begin,
     stern_lloyd_certainty,
     stern_lloyd_f32_for,
     stern_lloyd_f64_for,
-    stern_lloyd_means,
-    stern_lloyd_moves,
+    stern_lloyd_iterate,
+    stern_lloyd_loop,
     stern_lloyd_room,
     stern_lloyd_run,
     stern_lloyd_sizes,
     stern_lloyd_slice,
 )
+from sklearn_ternary._kernels._openmp cimport omp_get_num_threads, omp_get_thread_num
 
 BLOCK_ROWS = STERN_LLOYD_BLOCK
-
-cdef enum:
-    ALONE = 1 << 15  # fewer values are summed up by one thread
+SPLIT_FROM = STERN_LLOYD_SPLIT_FROM
 
 
 def group_size(int isa, floating[::1] like):
@@ -100,7 +99,7 @@ cdef stern_lloyd_run run_on(
     Py_ssize_t k,
     floating scale,
     const floating[::1] shift,          # IN
-    const floating[:, :, ::1] tiles,    # IN, or of length 0
+    floating[:, :, ::1] tiles,          # IN, or OUT with `fill`, or of length 0
     const uint8_t[:, :, :, ::1] codes,  # IN, or of length 0
     const floating[:, :, ::1] lengths,  # IN, or of length 0
     floating step,                      # of the codes, or 0
@@ -126,10 +125,10 @@ cdef stern_lloyd_run run_on(
     run.weight = run.tiles = run.lengths = NULL
     run.codes = NULL
     if tiles.shape[0]:
-        run.tiles = &tiles[0, 0, 0]
+        run.tiles, run.tile_rows = &tiles[0, 0, 0], tiles.shape[1]
     if codes.shape[0]:
         run.codes, run.lengths = &codes[0, 0, 0, 0], &lengths[0, 0, 0]
-    run.step, run.share, run.first = step, share, first
+    run.step, run.share, run.first, run.fill = step, share, first, False
     run.labels = &labels[0]
     run.upper = run.lower = NULL
     run.n_groups, run.group_size, run.stride = 0, group_size, 0
@@ -159,33 +158,12 @@ cdef Py_ssize_t all_slices(
     return changed
 
 
-cdef double all_means(
-    const stern_lloyd_run *run, const void *centers, void *means, int n_threads,
-):
-    """Means of all clusters, and the sum of the squares of what they moved."""
-    cdef:
-        Py_ssize_t part
-        double far = 0
-        double[STERN_LLOYD_PARTS] parts
-    if run.slices * run.k * run.d < ALONE:
-        n_threads = 1
-    for part in prange(
-        STERN_LLOYD_PARTS, nogil=True, schedule="static", num_threads=n_threads
-    ):
-        parts[part] = stern_lloyd_means(run, part, centers, means)
-    for part in range(STERN_LLOYD_PARTS):
-        if parts[part] < 0:
-            return -1
-        far += parts[part]
-    return far
-
-
 def find_labels(
     const floating[:, ::1] X,           # IN; to code_isa as of `run_on`
     const floating[:, ::1] centers,     # IN
     floating scale,
     const floating[::1] shift,
-    const floating[:, :, ::1] tiles,
+    floating[:, :, ::1] tiles,
     const uint8_t[:, :, :, ::1] codes,
     const floating[:, :, ::1] lengths,
     floating step,
@@ -227,7 +205,7 @@ def iterate(
     floating[:, :, ::1] centers,        # INOUT, (3, k, d): those of now and before
     floating scale,
     const floating[::1] shift,
-    const floating[:, :, ::1] tiles,
+    floating[:, :, ::1] tiles,
     const uint8_t[:, :, :, ::1] codes,
     const floating[:, :, ::1] lengths,
     floating step,
@@ -250,6 +228,7 @@ def iterate(
     double[:, ::1] totals,              # INOUT, (slices, k)
     int64_t[:, ::1] counts,             # INOUT, (slices, k)
     Py_ssize_t slice_rows,
+    bint fill,                          # tiles are room for parts for the tile unit
     Py_ssize_t max_iter,
     double tol,
 ):
@@ -264,32 +243,32 @@ def iterate(
             labels, upper, lower, group_size, first, values, moves, words, block, isa,
             code_isa,
         )
-        Py_ssize_t i = 0, changed, now = 0, before = 1, after = 2
-        double far
+        Py_ssize_t i, now, before, size = centers.shape[1] * centers.shape[2]
+        stern_lloyd_loop loop
+        int team = <int> min(scratch.shape[0], sums.shape[0])
     if weight.shape[0]:
         run.weight = &weight[0]
     run.sums, run.totals, run.counts = &sums[0, 0, 0], &totals[0, 0], &counts[0, 0]
-    run.slice_rows, run.slices = slice_rows, sums.shape[0]
-    while True:
-        with nogil:
-            if not run.first:
-                stern_lloyd_moves(&run, &centers[before, 0, 0], &centers[now, 0, 0])
-            stern_lloyd_begin(&run, &centers[now, 0, 0])
-        changed = all_slices(
-            &run, &scratch[0, 0], scratch.shape[1] * sizeof(floating), &found[0, 0],
-            found.shape[1], 1, min(scratch.shape[0], run.slices),
-        )
-        far = all_means(
-            &run, &centers[now, 0, 0], &centers[after, 0, 0], scratch.shape[0]
-        )
-        run.first = False
-        i += 1
-        if far < 0:
-            return -1, now, i, bool(changed == 0), 0.0
-        now, before, after = after, now, before
-        if changed == 0 or far <= tol or i == max_iter:
-            return now, before, i, bool(changed == 0), far
+    run.slice_rows, run.slices, run.fill = slice_rows, sums.shape[0], fill
+    memset(&loop, 0, sizeof(loop))
+    for i in range(3):
+        loop.centers[i] = &centers[i, 0, 0]
+    loop.scratch, loop.found = <char *> &scratch[0, 0], &found[0, 0]
+    loop.scratch_bytes = scratch.shape[1] * sizeof(floating)
+    loop.n_found = found.shape[1]
+    loop.max_iter, loop.tol = max_iter, tol
+    while not loop.ended:
+        loop.pause = False
+        with nogil, parallel(num_threads=team):
+            stern_lloyd_iterate(
+                &run, &loop, omp_get_thread_num(), omp_get_num_threads()
+            )
         PyErr_CheckSignals()
+    now = (<floating *> loop.centers[0] - &centers[0, 0, 0]) // size
+    before = (<floating *> loop.centers[1] - &centers[0, 0, 0]) // size
+    if loop.shift < 0:
+        return -1, now, loop.n_iter, bool(loop.changed == 0), 0.0
+    return now, before, loop.n_iter, bool(loop.changed == 0), loop.shift
 
 
 def potentials(

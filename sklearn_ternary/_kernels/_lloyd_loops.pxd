@@ -6,7 +6,7 @@ cdef extern from "lloyd.h" nogil:
         STERN_LLOYD_TILE
         STERN_LLOYD_BLOCK
         STERN_LLOYD_AMX
-        STERN_LLOYD_PARTS
+        STERN_LLOYD_SPLIT_FROM
 
     ctypedef struct stern_lloyd_run:
         int bits, isa, code_isa
@@ -15,7 +15,9 @@ cdef extern from "lloyd.h" nogil:
         const void *shift
         const void *x
         const void *weight
-        const void *tiles
+        void *tiles
+        Py_ssize_t tile_rows
+        bint fill
         const uint8_t *codes
         const void *lengths
         bint first
@@ -34,15 +36,21 @@ cdef extern from "lloyd.h" nogil:
         Py_ssize_t values, moves, words, scratch, found
 
     stern_lloyd_sizes stern_lloyd_room(const stern_lloyd_run *) noexcept
-    void stern_lloyd_moves(
-        stern_lloyd_run *, const void *, const void *
-    ) noexcept nogil
     void stern_lloyd_begin(stern_lloyd_run *, const void *) noexcept nogil
     Py_ssize_t stern_lloyd_slice(
         const stern_lloyd_run *, Py_ssize_t, void *, int32_t *
     ) noexcept nogil
-    double stern_lloyd_means(
-        const stern_lloyd_run *, Py_ssize_t, const void *, void *
+
+    ctypedef struct stern_lloyd_loop:
+        void *centers[3]
+        char *scratch
+        int32_t *found
+        Py_ssize_t scratch_bytes, n_found, n_iter, max_iter, changed
+        double tol, shift
+        int ended, pause
+
+    void stern_lloyd_iterate(
+        stern_lloyd_run *, stern_lloyd_loop *, int, int
     ) noexcept nogil
     void stern_lloyd_certainty(
         Py_ssize_t, double, int, double *, double *

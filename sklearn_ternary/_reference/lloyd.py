@@ -27,6 +27,9 @@ POTENTIAL_ROWS = 1024
 # unless a single slice has.
 SUMS_BYTES = 12 * 2**20
 SLICE_ROWS = 1024
+# Rows are kept transposed from step to step up to this size; beyond, each step
+# transposes them anew, tile by tile.
+TILES_BYTES = 32 * 2**20
 MAX_SLICES = 16
 
 _PANEL = 2**20  # values of a temporary array

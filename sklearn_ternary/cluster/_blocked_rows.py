@@ -58,9 +58,6 @@ class BlockedRows(MeasuredRows):
                 "every pass"
             )
 
-    def keep_tiles(self):
-        """Nothing is kept."""
-
     def take(self, indices):
         """Some rows, dense."""
         indices = np.asarray(indices)

@@ -3,12 +3,10 @@
 import numpy as np
 
 from sklearn_ternary import _dispatch
+from sklearn_ternary._reference.lloyd import TILES_BYTES
 from sklearn_ternary.cluster._frame import frame_of_centers
 from sklearn_ternary.cluster._measured_rows import MeasuredRows
 
-# Rows are kept transposed from step to step up to this size; beyond, each step
-# transposes them anew, tile by tile.
-TILES_BYTES = 32 * 2**20
 # Codes are kept up to this size, tiles included; beyond, they are found when wanted.
 CODES_BYTES = 40 * 2**20
 
@@ -30,9 +28,21 @@ class DenseRows(MeasuredRows):
 
     def keep_tiles(self):
         """Transpose the rows once and for all, if they are few enough."""
-        n, d = self.shape
-        if n * (d + 1) * self.dtype.itemsize <= TILES_BYTES:
+        if self.tiles is None and self._tile_bytes():
             self.tiles = _dispatch.row_tiles(self.X, self.frame, config=self.config)
+
+    def leave_tiles(self):
+        """Keep tiles for steps, or none where those take others."""
+        if _dispatch.makes_tiles(self.shape[1], self.dtype, config=self.config):
+            self.tiles = None
+        else:
+            self.keep_tiles()
+
+    def _tile_bytes(self):
+        """Bytes of tiles, 0 where they would be too many."""
+        n, d = self.shape
+        size = n * (d + 1) * self.dtype.itemsize
+        return size if size <= TILES_BYTES else 0
 
     def keep_codes(self, share):
         """Find codes of the rows, or where those would be too many, their step."""
@@ -47,7 +57,7 @@ class DenseRows(MeasuredRows):
 
     def kept_bytes(self):
         """Bytes of what is kept of the rows."""
-        size = 0 if self.tiles is None else self.tiles.nbytes
+        size = self._tile_bytes()
         if self.codes is not None and self.codes.codes is not None:
             size += self.codes.codes.nbytes + self.codes.lengths.nbytes
         return size

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sklearn_ternary._dispatch.clustering import codes_are_fast
+from sklearn_ternary._dispatch.clustering import codes_are_fast, makes_tiles
 from sklearn_ternary._gpu.arrays import namespace, to_host
 from sklearn_ternary.cluster._balanced import BalancedLabels, size_limits
 from sklearn_ternary.cluster._device_iterations import DeviceIterations
@@ -24,6 +24,8 @@ _BOUNDS_OF_FEW_FROM = 512
 _FEW = 32
 # Clusters and columns from which on screening rows by codes pays.
 _CODES_FROM = 128, 32
+# Up to so many columns the tile unit is as fast with products of floats.
+_CODES_BEYOND = 64
 # What codes miss of a row and of a centre is rounding, spread evenly over d columns by
 # the rotation: its product with another vector is about 1 / sqrt(d) of the bound.
 # With so many times that, about one label in 10,000 that codes leave open is wrong.
@@ -75,7 +77,6 @@ def fit_all(estimator, rows, weights, start, context, passed):
         )
     rows.measure()
     check_measured(estimator, rows)
-    rows.keep_tiles()
     if approximate:
         rows.keep_codes(min(1.0, _DEVIATIONS / np.sqrt(rows.shape[1])))
     elif _is_screened(estimator, rows):
@@ -84,6 +85,8 @@ def fit_all(estimator, rows, weights, start, context, passed):
     tol = _absolute_tol(estimator, rows)
     best = None
     for _ in range(estimator._n_init):
+        if start.is_drawn or isinstance(rows, DeviceRows):
+            rows.keep_tiles()
         centers = start.draw_from(rows, weights.of_fit)
         if start.is_drawn:
             centers = parted(centers)
@@ -210,8 +213,11 @@ def _is_screened(estimator, rows):
     if estimator.precision == "float" or isinstance(rows, SparseRows):
         return False
     clusters, columns = _CODES_FROM
-    large = estimator.n_clusters >= clusters and rows.shape[1] >= columns
-    return large and codes_are_fast(config=rows.config)
+    d, config = rows.shape[1], rows.config
+    if d <= _CODES_BEYOND and makes_tiles(d, rows.dtype, config=config):
+        return False
+    large = estimator.n_clusters >= clusters and d >= columns
+    return large and codes_are_fast(config=config)
 
 
 def _same_clusters(labels, others, n_clusters):

@@ -61,6 +61,7 @@ class _OneByOne:
 
     def __init__(self, rows, weight, labelling, n_clusters, approximate):
         self.rows, self.weight, self.labelling = rows, weight, labelling
+        rows.leave_tiles()
         self.approximate = approximate
         self.labels = np.full(rows.shape[0], -1, dtype=np.int32)
         self.sums = ClusterSums(rows, n_clusters)

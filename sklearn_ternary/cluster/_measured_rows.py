@@ -87,6 +87,12 @@ class MeasuredRows:
         closest = np.full(self.shape[0], np.inf, dtype=self.dtype)
         return Seeding(self, closest, weight, n_trials)
 
+    def keep_tiles(self):
+        """Nothing is kept of most kinds of rows."""
+
+    def leave_tiles(self):
+        """Nothing is kept of most kinds of rows."""
+
     def kept_bytes(self):
         """Bytes of what is kept of the rows."""
         return 0

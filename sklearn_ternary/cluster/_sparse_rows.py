@@ -53,6 +53,9 @@ class SparseRows:
     def keep_tiles(self):
         """Nothing is kept of sparse rows."""
 
+    def leave_tiles(self):
+        """Nothing is kept of sparse rows."""
+
     def keep_codes(self, share):
         """Nothing is kept of sparse rows."""
 

@@ -1,9 +1,6 @@
-#define _POSIX_C_SOURCE 199309L
 #include "language.h"
 
-#include <sched.h>
 #include <string.h>
-#include <time.h>
 
 #include "cpu_features.h"
 
@@ -58,33 +55,6 @@ ptrdiff_t stern_lm_scratch_bytes(const stern_lm_config *c, ptrdiff_t most_column
     return (MAX(MAX(rows, panel), attention) + 127) / 64 * 64;
 }
 
-static void wait_for_all(stern_lm_barrier *b, int n_threads)
-{
-    if (n_threads == 1)
-        return;
-    const int64_t turn = __atomic_load_n(&b->turn, __ATOMIC_ACQUIRE);
-    if (__atomic_add_fetch(&b->waiting, 1, __ATOMIC_ACQ_REL) == n_threads) {
-        b->waiting = 0;
-        __atomic_store_n(&b->turn, turn + 1, __ATOMIC_RELEASE);
-        return;
-    }
-    /* The others are at most some microseconds behind, unless they have no processor. */
-    for (int spins = 0; __atomic_load_n(&b->turn, __ATOMIC_ACQUIRE) == turn; ++spins) {
-#if defined(__x86_64__) || defined(__i386__)
-        __builtin_ia32_pause();
-#endif
-        if (spins > 4000)
-            sched_yield();
-    }
-}
-
-static int64_t now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 /* What one thread of the team knows. */
 typedef struct {
     stern_lm_job *job;
@@ -97,10 +67,10 @@ typedef struct {
 static void finish_step(worker *w, int kind)
 {
     stern_lm_job *job = w->job;
-    wait_for_all(&job->barrier, w->n_threads);
+    stern_wait_for_all(&job->barrier, w->n_threads);
     if (w->thread || !job->times)
         return;
-    const int64_t end = now();
+    const int64_t end = stern_now();
     if (job->n_times < job->max_times)
         job->times[job->n_times++] = (stern_lm_time){kind, w->layer, w->since, end};
     w->since = end;
@@ -430,7 +400,7 @@ static void run_head(worker *w, const tiling *d, const float *residual)
 void stern_lm_run(stern_lm_job *job, int thread, int n_threads)
 {
     worker w = {job, thread, n_threads, job->scratch + thread * job->scratch_bytes,
-                job->times ? now() : 0, 0};
+                job->times ? stern_now() : 0, 0};
     const tiling d = divide(job, job->n_tokens, n_threads);
     const float *residual = NULL;
     for (ptrdiff_t i = job->first_layer; i < job->last_layer; ++i) {

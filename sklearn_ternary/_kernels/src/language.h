@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "matmul.h"
+#include "team.h"
 
 enum stern_lm_kind {
     STERN_LM_TERNARY,  /* as matmul.h lays it out; activations of 8 bits a row */
@@ -123,12 +124,6 @@ typedef struct {
 /* NULL where the level was not built. */
 const stern_lm_loops *stern_lm_loops_for(int level);
 
-typedef struct {
-    int64_t waiting, turn;
-    int n_threads;
-    char apart[44];
-} stern_lm_barrier;
-
 /* A span of time in thread 0: kind, layer, start and end in nanoseconds. */
 typedef struct { int32_t kind, layer; int64_t start, end; } stern_lm_time;
 
@@ -173,7 +168,7 @@ typedef struct {
     stern_lm_time *times;               /* or NULL */
     ptrdiff_t n_times, max_times;
     int wrong;                          /* set if a stored matrix cannot be taken */
-    stern_lm_barrier barrier;
+    stern_barrier barrier;
 } stern_lm_job;
 
 ptrdiff_t stern_lm_scratch_bytes(const stern_lm_config *c, ptrdiff_t most_columns);

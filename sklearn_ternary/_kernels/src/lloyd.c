@@ -118,7 +118,7 @@ stern_lloyd_sizes stern_lloyd_room(const stern_lloyd_run *run)
     if (run->isa == STERN_LLOYD_AMX) {
         const ptrdiff_t panels = (k + STERN_LLOYD_PANEL - 1) / STERN_LLOYD_PANEL;
         room.words += split_words(run);
-        room.scratch = most(room.scratch, ALIGNED + (2 * (d + 1) + 2 * panels) * tile);
+        room.scratch = most(room.scratch, ALIGNED + (3 * (d + 2) + 4 * panels) * tile);
     }
     if (run->step > 0) {
         room.values += tiles * tile * (d + 4);

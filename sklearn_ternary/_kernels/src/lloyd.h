@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "team.h"
+
 enum {
     STERN_LLOYD_TILE = 32,
     STERN_LLOYD_BLOCK = 256,  /* most rows of a call with bounds */
@@ -23,10 +25,13 @@ enum {
     STERN_LLOYD_AMX = 4,      /* a level beside those of cpu_features.h */
     STERN_LLOYD_BIAS = 1 << 30, /* of scores in integers */
     STERN_LLOYD_NO_CENTER = 1 << 24, /* such a score below all others */
+    STERN_LLOYD_SPLIT_FROM = 16, /* columns that the tile unit takes */
     STERN_LLOYD_FEW = 32,     /* centres that are compared by panels */
     STERN_LLOYD_DENSE = 4,    /* codes pay where one of so many groups is open */
     STERN_LLOYD_GROUP = 13,   /* most centres of a group, on any level */
     STERN_LLOYD_PARTS = 16,   /* clusters are divided into, for their means */
+    STERN_LLOYD_RANGES = 16,  /* slices are divided into, for threads to begin with */
+    STERN_LLOYD_ALONE = 1 << 15, /* fewer values are summed up by one thread */
     STERN_LLOYD_CSR_PAD = 8,  /* centres of sparse products are padded to this */
 };
 
@@ -84,7 +89,11 @@ enum {
          * What follows then goes by it. */                                            \
         void (*pack_split)(const T *framed, const T *init, ptrdiff_t k, ptrdiff_t d,   \
                            uint32_t *packed);                                          \
-        /* Nearest centres of n rows. Without tiles, scratch holds one. */             \
+        /* The parts of n <= 32 rows for it, or NULL. Scratch holds a tile. */         \
+        void (*split)(const T *x, ptrdiff_t n, ptrdiff_t d, T scale, const T *shift,   \
+                      T *scratch, void *words);                                        \
+        /* Nearest centres of n rows. Without tiles, scratch holds one. For the tile   \
+         * unit tiles are such parts, from STERN_LLOYD_SPLIT_FROM columns on. */       \
         void (*nearest)(const stern_centers_##f *c, const T *x, ptrdiff_t n,           \
                         const T *tiles, T *scratch, int32_t *labels);                  \
         /* The same with bounds of the distances in the frame that held before the     \
@@ -168,7 +177,9 @@ typedef struct {
     const void *shift;
     const void *x;
     const void *weight; /* or NULL */
-    const void *tiles;  /* or NULL */
+    void *tiles; /* of `tile_rows` times 32 values, or NULL */
+    ptrdiff_t tile_rows;
+    int fill; /* tiles are parts for the tile unit, still to be made */
     /* Rows have codes in units of `step`, unless it is 0; they are there or NULL. */
     const uint8_t *codes;
     const void *lengths;
@@ -223,6 +234,32 @@ ptrdiff_t stern_lloyd_slice(const stern_lloyd_run *run, ptrdiff_t slice, void *s
  * added in order. */
 double stern_lloyd_means(const stern_lloyd_run *run, ptrdiff_t part,
                          const void *centers, void *means);
+/* Iterations that the threads of a team make together. */
+typedef struct {
+    void *centers[3]; /* those of now, of before, and room for the next ones */
+    char *scratch;    /* `scratch_bytes` for each thread */
+    ptrdiff_t scratch_bytes;
+    int32_t *found; /* `n_found` for each thread */
+    ptrdiff_t n_found;
+    ptrdiff_t n_iter, max_iter;
+    double tol, shift; /* of the last iteration: negative where a cluster is empty */
+    ptrdiff_t changed; /* labels in the last iteration */
+    int ended; /* 0 where the team only came back to look for interrupts */
+    /* Of the team. */
+    int pause, made;
+    int64_t since;
+    double parts[STERN_LLOYD_PARTS];
+    struct {
+        int64_t next;
+        char apart[56];
+    } ranges[STERN_LLOYD_RANGES]; /* of slices */
+    stern_barrier barrier;
+} stern_lloyd_loop;
+/* What every thread of a team runs: iterations up to the last, to one that leaves a
+ * cluster empty, or for some time. The centres of now are then those that it led to,
+ * unless a cluster is empty. */
+void stern_lloyd_iterate(stern_lloyd_run *run, stern_lloyd_loop *loop, int thread,
+                         int n_threads);
 /* Alpha and beta of the test of certainty. */
 void stern_lloyd_certainty(ptrdiff_t d, double largest, int bits, double *alpha,
                            double *beta);

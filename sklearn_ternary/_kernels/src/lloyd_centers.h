@@ -241,13 +241,18 @@ static ptrdiff_t F(slice)(const stern_lloyd_run *run, ptrdiff_t slice, T *scratc
     for (ptrdiff_t i = start; i < end; i += run->block) {
         const ptrdiff_t rows = end - i < run->block ? end - i : run->block;
         const T *x = (const T *)run->x + i * d;
-        const T *tiles = run->tiles ? (const T *)run->tiles + i * (d + 1) : NULL;
+        T *tiles = run->tiles ? (T *)run->tiles + i * run->tile_rows : NULL;
         int32_t *const labels = run->labels + i;
         float *const upper = run->upper ? run->upper + i : NULL;
         float *const lower = run->upper ? run->lower + i : NULL;
         int32_t old[STERN_LLOYD_BLOCK];
         if (run->sums)
             memcpy(old, labels, (size_t)rows * sizeof *old);
+        for (ptrdiff_t r = 0; run->fill && r < rows; r += STERN_LLOYD_TILE) {
+            const ptrdiff_t left = rows - r;
+            loops->split(x + r * d, left < STERN_LLOYD_TILE ? left : STERN_LLOYD_TILE, d,
+                         c->scale, c->shift, scratch, tiles + r * run->tile_rows);
+        }
         if (run->coded)
             loops->nearest_by_codes(
                 c, g, &OF(run).codes, x, rows,

@@ -152,11 +152,11 @@ INLINE V F(root)(V v)
 #include "lloyd_split.h"
 #define NEAREST nearest_split
 #define NEAREST_BOUNDED nearest_bounded_split
-#define PACK_SPLIT pack_split
+#define PACK_SPLIT pack_split, split_rows
 #else
 #define NEAREST F(nearest)
 #define NEAREST_BOUNDED F(nearest_bounded)
-#define PACK_SPLIT NULL
+#define PACK_SPLIT NULL, NULL
 #endif
 #include "lloyd_potential.h"
 #include "lloyd_sums.h"
@@ -167,6 +167,8 @@ const TABLE STERN_GLUE(F(stern_lloyd), STERN_GLUE(_, STERN_LEVEL)) = {
     F(nearest_csr),
 };
 
+#undef UP
+#undef DOWN
 #undef NEAREST
 #undef NEAREST_BOUNDED
 #undef PACK_SPLIT

@@ -531,5 +531,3 @@ static void F(nearest_by_codes)(const F(stern_centers) *c, const F(stern_groups)
 #undef PANEL
 #undef HALF
 #undef MEMORY_READY
-#undef UP
-#undef DOWN

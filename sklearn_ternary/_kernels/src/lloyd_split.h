@@ -30,8 +30,9 @@
 
 /* Columns from which on this is used: fewer would leave most of the unit unused, and
  * tiles that reach beyond the first parts of a row then end within the second. */
-#define LEAST_COLUMNS 16
+#define LEAST_COLUMNS STERN_LLOYD_SPLIT_FROM
 #define PANEL STERN_LLOYD_PANEL
+#define ROWS (2 * TILE) /* at a time */
 /* Score of what fills up a panel: its lowest bits may be any. */
 #define NO_CENTER -0x1p126f
 #define MEMORY_READY __asm__ volatile("" ::: "memory")
@@ -45,10 +46,12 @@ INLINE __m512i pair_words(__m512 even, __m512 odd)
     return _mm512_permutexvar_epi16(turns, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
 }
 
-/* First and second parts of a tile: (2, ceil(d / 2), 32) words. */
+/* First and second parts of a tile: (2, ceil(d / 2), 32) words, and behind them the
+ * squared norms. */
 static void split_tile(const float *tile, ptrdiff_t d, uint32_t *words)
 {
     const ptrdiff_t pairs = (d + 1) / 2;
+    memcpy(words + 2 * pairs * TILE, tile + d * TILE, TILE * sizeof *tile);
     for (ptrdiff_t t = 0; t < pairs; ++t, tile += 2 * TILE, words += TILE)
         for (int r = 0; r < TILE; r += 16) {
             const __m512 a = _mm512_loadu_ps(tile + r);
@@ -108,6 +111,17 @@ static void pack_split(const float *framed, const float *init, ptrdiff_t k, ptrd
     }
 }
 
+/* Words of the parts of a tile. */
+INLINE ptrdiff_t words_of_tile(ptrdiff_t d) { return ((d + 1) / 2 * 2 + 1) * TILE; }
+
+/* Makes the parts of at most 32 rows; scratch holds a tile. */
+static void split_rows(const float *x, ptrdiff_t n, ptrdiff_t d, float scale,
+                       const float *shift, float *scratch, void *words)
+{
+    pack_f32(x, n, d, scale, shift, scratch);
+    split_tile(scratch, d, words);
+}
+
 /* Sums in tiles 0 and 1, then centres and both halves of the rows, whole in tiles 2 to
  * 4 and the last columns of both parts in 5 to 7. */
 INLINE void begin_split(ptrdiff_t d)
@@ -127,102 +141,103 @@ INLINE void multiply_split(const uint32_t *words, ptrdiff_t d, const uint32_t *p
                            float *sums)
 {
     const ptrdiff_t pairs = (d + 1) / 2;
+#define MULTIPLY(centers, first, second)                     \
+    _tile_loadd(centers, packed, 64);                        \
+    _tile_loadd(first, words + t * TILE, 4 * TILE);          \
+    _tile_loadd(second, words + t * TILE + 16, 4 * TILE);    \
+    _tile_dpbf16ps(0, centers, first);                       \
+    _tile_dpbf16ps(1, centers, second);                      \
+    packed += 256;
     ptrdiff_t t = 0;
     _tile_loadd(0, packed, 64);
     _tile_loadd(1, packed, 64);
     packed += 256;
-    for (; t + 16 <= 2 * pairs; t += 16, packed += 256) {
-        _tile_loadd(2, packed, 64);
-        _tile_loadd(3, words + t * TILE, 4 * TILE);
-        _tile_loadd(4, words + t * TILE + 16, 4 * TILE);
-        _tile_dpbf16ps(0, 2, 3);
-        _tile_dpbf16ps(1, 2, 4);
+    for (; t + 16 <= 2 * pairs; t += 16) {
+        MULTIPLY(2, 3, 4)
     }
     if (t < 2 * pairs) {
-        _tile_loadd(5, packed, 64);
-        _tile_loadd(6, words + t * TILE, 4 * TILE);
-        _tile_loadd(7, words + t * TILE + 16, 4 * TILE);
-        _tile_dpbf16ps(0, 5, 6);
-        _tile_dpbf16ps(1, 5, 7);
-        packed += 256;
+        MULTIPLY(5, 6, 7)
     }
     /* The last of these tiles ends with second parts, where the centres are zero. */
-    for (t = 0; t < pairs; t += 16, packed += 256) {
-        _tile_loadd(2, packed, 64);
-        _tile_loadd(3, words + t * TILE, 4 * TILE);
-        _tile_loadd(4, words + t * TILE + 16, 4 * TILE);
-        _tile_dpbf16ps(0, 2, 3);
-        _tile_dpbf16ps(1, 2, 4);
+    for (t = 0; t < pairs; t += 16) {
+        MULTIPLY(2, 3, 4)
     }
+#undef MULTIPLY
     _tile_stored(0, sums, 64);
     _tile_stored(1, sums + 256, 64);
     MEMORY_READY;
 }
 
 /* Best and second of the scores of a panel, that of centre j with j in its lowest four
- * bits, for each row of a tile. */
-INLINE void best_of_panel(const float *sums, float *best, float *second)
+ * bits, for each of 16 rows. */
+INLINE void best_of_panel(const float *sums, __m512 *best, __m512 *second)
 {
     const __m512i low = _mm512_set1_epi32(15);
-    for (int p = 0; p < 2; ++p) {
-        __m512 b = _mm512_set1_ps(-INFINITY), s = b;
-        _Pragma("GCC unroll 16")
-        for (int j = 0; j < PANEL; ++j) {
-            const __m512i sum = _mm512_load_si512(sums + 256 * p + 16 * j);
-            const __m512 v = _mm512_castsi512_ps(
-                _mm512_ternarylogic_epi32(low, sum, _mm512_set1_epi32(j), 0xac));
-            s = _mm512_max_ps(s, _mm512_min_ps(b, v));
-            b = _mm512_max_ps(b, v);
-        }
-        _mm512_storeu_ps(best + 16 * p, b);
-        _mm512_storeu_ps(second + 16 * p, s);
+    __m512 b = _mm512_set1_ps(-INFINITY), s = b;
+    _Pragma("GCC unroll 16")
+    for (int j = 0; j < PANEL; ++j) {
+        const __m512i sum = _mm512_load_si512(sums + 16 * j);
+        const __m512 v = _mm512_castsi512_ps(
+            _mm512_ternarylogic_epi32(low, sum, _mm512_set1_epi32(j), 0xac));
+        s = _mm512_max_ps(s, _mm512_min_ps(b, v));
+        b = _mm512_max_ps(b, v);
     }
+    *best = b;
+    *second = s;
 }
 
-/* What the tile unit finds for the rows of a tile. */
+/* What the tile unit finds for the rows of two tiles. */
 typedef struct {
-    float best[TILE], second[TILE];
-    int32_t panel[TILE];
+    float best[ROWS], second[ROWS];
+    int32_t panel[ROWS];
 } split_scores;
 
-/* `words` has room for the parts of a tile and, behind them, for two times 32 scores a
- * panel. Returns the scores of the panels. */
-static float *score_split(const stern_centers_f32 *c, const float *tile, uint32_t *words,
-                          split_scores *o)
+/* `found` has room for two times 64 scores a panel. All tiles are compared with a panel
+ * before the next, so that centres come from the nearest cache every second time. */
+INLINE void score_tiles(const int n_tiles, const stern_centers_f32 *c,
+                        const uint32_t *const words[2], float *found, split_scores *o)
 {
-    const ptrdiff_t d = c->d, size = stern_lloyd_panel_words(d), panels = (c->k + PANEL - 1) / PANEL;
-    float *const found = (float *)(words + (d + 1) / 2 * 2 * TILE);
-    float *const others = found + panels * TILE;
-    float sums[2][2 * 256] __attribute__((aligned(64)));
-    split_tile(tile, d, words);
+    const ptrdiff_t d = c->d, size = stern_lloyd_panel_words(d);
+    const ptrdiff_t panels = (c->k + PANEL - 1) / PANEL;
+    float *const others = found + panels * ROWS;
+    float sums[2][TILE * PANEL] __attribute__((aligned(64)));
     MEMORY_READY;
-    __m512 best[2], second[2];
-    __m512i panel[2];
-    best[0] = best[1] = second[0] = second[1] = _mm512_set1_ps(-INFINITY);
-    panel[0] = panel[1] = _mm512_setzero_si512();
-    multiply_split(words, d, c->split, sums[0]);
-    for (ptrdiff_t p = 0; p < panels; ++p) {
-        /* The unit works on the next panel meanwhile. */
-        if (p + 1 < panels)
-            multiply_split(words, d, c->split + (p + 1) * size, sums[(p + 1) % 2]);
-        float *const b = found + p * TILE, *const s = others + p * TILE;
-        best_of_panel(sums[p % 2], b, s);
-        for (int i = 0; i < 2; ++i) {
-            const __m512 first = _mm512_loadu_ps(b + 16 * i);
-            const __mmask16 above = _mm512_cmp_ps_mask(first, best[i], _CMP_GT_OQ);
-            const __m512 next =
-                _mm512_max_ps(_mm512_loadu_ps(s + 16 * i), _mm512_min_ps(first, best[i]));
-            second[i] = _mm512_max_ps(second[i], next);
-            best[i] = _mm512_max_ps(first, best[i]);
-            panel[i] = _mm512_mask_mov_epi32(panel[i], above, _mm512_set1_epi32((int)p));
+    __m512 best[4], second[4];
+    __m512i panel[4];
+    for (int q = 0; q < 2 * n_tiles; ++q) {
+        best[q] = second[q] = _mm512_set1_ps(-INFINITY);
+        panel[q] = _mm512_setzero_si512();
+    }
+    multiply_split(words[0], d, c->split, sums[0]);
+    for (ptrdiff_t p = 0; p < panels; ++p)
+        _Pragma("GCC unroll 2")
+        for (int tile = 0; tile < n_tiles; ++tile) {
+            /* The unit works on what comes next meanwhile. */
+            const int last = tile + 1 == n_tiles;
+            const ptrdiff_t now = p * n_tiles + tile;
+            if (p + last < panels)
+                multiply_split(words[last ? 0 : 1], d, c->split + (p + last) * size,
+                               sums[(now + 1) % 2]);
+            _Pragma("GCC unroll 2")
+            for (int half = 0; half < 2; ++half) {
+                const int q = 2 * tile + half;
+                __m512 first, next;
+                best_of_panel(sums[now % 2] + 256 * half, &first, &next);
+                _mm512_storeu_ps(found + p * ROWS + 16 * q, first);
+                _mm512_storeu_ps(others + p * ROWS + 16 * q, next);
+                const __mmask16 above = _mm512_cmp_ps_mask(first, best[q], _CMP_GT_OQ);
+                next = _mm512_max_ps(next, _mm512_min_ps(first, best[q]));
+                second[q] = _mm512_max_ps(second[q], next);
+                best[q] = _mm512_max_ps(first, best[q]);
+                panel[q] =
+                    _mm512_mask_mov_epi32(panel[q], above, _mm512_set1_epi32((int)p));
+            }
         }
+    for (int q = 0; q < 2 * n_tiles; ++q) {
+        _mm512_storeu_ps(o->best + 16 * q, best[q]);
+        _mm512_storeu_ps(o->second + 16 * q, second[q]);
+        _mm512_storeu_si512(o->panel + 16 * q, panel[q]);
     }
-    for (int i = 0; i < 2; ++i) {
-        _mm512_storeu_ps(o->best + 16 * i, best[i]);
-        _mm512_storeu_ps(o->second + 16 * i, second[i]);
-        _mm512_storeu_si512(o->panel + 16 * i, panel[i]);
-    }
-    return found;
 }
 
 /* The nearest by definition of the centres whose score is not below `least`. */
@@ -231,7 +246,7 @@ static int32_t decide_split(const stern_centers_f32 *c, const float *x,
 {
     double distance = distance_f32(x, c->centers + guess * c->d, c->d, INFINITY);
     for (int32_t j = 0; j < c->k; ++j) {
-        if (j % PANEL == 0 && found[j / PANEL * TILE] < least) {
+        if (j % PANEL == 0 && found[j / PANEL * ROWS] < least) {
             j += PANEL - 1;
             continue;
         }
@@ -246,56 +261,101 @@ static int32_t decide_split(const stern_centers_f32 *c, const float *x,
     return guess;
 }
 
-/* Labels of the rows of a tile, and unless g is NULL bounds; row r is row at[r] of x. */
+/* Values of the rows from 16 q on, as many as `there` says; row r is row at[r] of all,
+ * or r where at is NULL. */
+INLINE void put_rows(void *all, const int16_t *at, int q, __mmask16 there, __m512i v)
+{
+    if (!at) {
+        _mm512_mask_storeu_epi32((int32_t *)all + 16 * q, there, v);
+        return;
+    }
+    const __m256i where = _mm256_maskz_loadu_epi16(there, at + 16 * q);
+    _mm512_mask_i32scatter_epi32(all, there, _mm512_cvtepi16_epi32(where), v, 4);
+}
+
+/* A bound of distances below, from squares less twice the slack, or 0. */
+INLINE __m512i bound_split(__m512 square)
+{
+    const __m512 root = _mm512_sqrt_ps(_mm512_max_ps(square, _mm512_setzero_ps()));
+    return _mm512_castps_si512(_mm512_mul_ps(root, _mm512_set1_ps(DOWN)));
+}
+
+/* Labels of the rows of two tiles, and unless g is NULL bounds. */
 static void settle_split(const stern_centers_f32 *c, const stern_groups_f32 *g,
-                         const float *x, const float *tile, const int16_t *at,
-                         ptrdiff_t rows, uint32_t *words, int32_t *labels, float *upper,
-                         float *lower)
+                         const float *x, const uint32_t *const words[2],
+                         const int16_t *at, ptrdiff_t rows, float *found,
+                         int32_t *labels, float *upper, float *lower)
 {
     const ptrdiff_t d = c->d, panels = (c->k + PANEL - 1) / PANEL;
-    const float *norm = tile + d * TILE;
+    const ptrdiff_t behind = words_of_tile(d) - TILE;
+    const __m512i low = _mm512_set1_epi32(PANEL - 1);
     split_scores o;
-    float *const found = score_split(c, tile, words, &o), *others = found + panels * TILE;
-    float slack[TILE], bound[TILE];
-    int32_t label[TILE];
-    uint32_t open = 0;
-    for (int r = 0; r < TILE; ++r) {
-        int32_t bits;
-        memcpy(&bits, o.best + r, sizeof bits);
-        label[r] = o.panel[r] * PANEL + (bits & 15);
-        slack[r] = c->wide_alpha * norm[r] + c->wide_beta;
+    if (rows > TILE)
+        score_tiles(2, c, words, found, &o);
+    else
+        score_tiles(1, c, words, found, &o);
+    float slack[ROWS];
+    int32_t label[ROWS];
+    for (int q = 0; q < 4 && 16 * q < rows; ++q) {
+        const __m512 norm = _mm512_loadu_ps(words[q / 2] + behind + 16 * (q % 2));
+        const __m512 best = _mm512_loadu_ps(o.best + 16 * q);
+        const __m512 gap = _mm512_sub_ps(best, _mm512_loadu_ps(o.second + 16 * q));
+        const __m512 wide = _mm512_add_ps(
+            _mm512_mul_ps(_mm512_set1_ps(c->wide_alpha), norm),
+            _mm512_set1_ps(c->wide_beta));
+        const __m512i panel = _mm512_loadu_si512(o.panel + 16 * q);
+        _mm512_storeu_ps(slack + 16 * q, wide);
+        _mm512_storeu_si512(
+            label + 16 * q,
+            _mm512_or_si512(_mm512_slli_epi32(panel, 4),
+                            _mm512_and_si512(_mm512_castps_si512(best), low)));
         /* NaN and infinity are never certain. */
-        open |= (uint32_t)!(o.best[r] - o.second[r] > slack[r]) << r;
+        uint32_t open = first_lanes(rows - 16 * q)
+                        & (uint32_t)~_mm512_cmp_ps_mask(gap, wide, _CMP_GT_OQ);
+        for (; open; open &= open - 1) {
+            const int r = 16 * q + __builtin_ctz(open);
+            const int32_t guess = label[r] < c->k ? label[r] : 0;
+            label[r] = decide_split(c, x + (at ? at[r] : r) * d, found + r,
+                                    o.best[r] - slack[r], guess);
+        }
+        put_rows(labels, at, q, first_lanes(rows - 16 * q),
+                 _mm512_loadu_si512(label + 16 * q));
     }
-    for (; open; open &= open - 1) {
-        const int r = __builtin_ctz(open);
-        if (r >= rows)
-            break;
-        const int32_t guess = label[r] < c->k ? label[r] : 0;
-        label[r] = decide_split(c, x + at[r] * d, found + r, o.best[r] - slack[r], guess);
-    }
-    for (ptrdiff_t r = 0; r < rows; ++r)
-        labels[at[r]] = label[r];
     if (!g)
         return;
-    bounds_above_f32(norm, o.best, slack, bound);
-    for (ptrdiff_t r = 0; r < rows; ++r) {
-        upper[at[r]] = bound[r];
-        float *const mine = found + label[r] / PANEL * TILE + r;
-        int32_t bits;
-        memcpy(&bits, mine, sizeof bits);
-        if ((bits & 15) == label[r] % PANEL)
-            *mine = others[label[r] / PANEL * TILE + r];
-    }
-    for (ptrdiff_t j = 0; j < g->n; ++j) {
-        const ptrdiff_t first = j * g->size / PANEL, end = first + g->size / PANEL;
-        float *const all = found + first * TILE;
-        for (ptrdiff_t p = first + 1; p < end && p < panels; ++p)
-            for (int r = 0; r < TILE; ++r)
-                all[r] = found[p * TILE + r] > all[r] ? found[p * TILE + r] : all[r];
-        bounds_below_f32(norm, all, slack, bound);
-        for (ptrdiff_t r = 0; r < rows; ++r)
-            lower[j * g->stride + at[r]] = c->repeated ? 0 : bound[r];
+    const float *const others = found + panels * ROWS;
+    for (int q = 0; q < 4 && 16 * q < rows; ++q) {
+        const __mmask16 there = first_lanes(rows - 16 * q);
+        const __m512 two = _mm512_set1_ps(2), infinite = _mm512_set1_ps(INFINITY);
+        const __m512 norm = _mm512_loadu_ps(words[q / 2] + behind + 16 * (q % 2));
+        const __m512 wide = _mm512_mul_ps(_mm512_loadu_ps(slack + 16 * q), two);
+        const __m512 best = _mm512_mul_ps(_mm512_loadu_ps(o.best + 16 * q), two);
+        const __m512 square = _mm512_add_ps(_mm512_sub_ps(norm, best), wide);
+        /* NaN stays. */
+        __m512 root = _mm512_sqrt_ps(_mm512_max_ps(_mm512_setzero_ps(), square));
+        root = _mm512_mask_mul_ps(
+            infinite, _mm512_cmp_ps_mask(root, infinite, _CMP_LT_OQ), root,
+            _mm512_set1_ps(UP));
+        put_rows(upper, at, q, there, _mm512_castps_si512(root));
+        const __m512i mine = _mm512_loadu_si512(label + 16 * q);
+        const __m512i own = _mm512_srli_epi32(mine, 4);
+        for (ptrdiff_t j = 0; j < g->n; ++j) {
+            const ptrdiff_t first = j * g->size / PANEL, end = first + g->size / PANEL;
+            __m512 all = _mm512_set1_ps(-INFINITY);
+            for (ptrdiff_t p = first; p < end && p < panels; ++p) {
+                __m512 v = _mm512_loadu_ps(found + p * ROWS + 16 * q);
+                const __m512i lane = _mm512_xor_si512(_mm512_castps_si512(v), mine);
+                const __mmask16 here = _mm512_mask_testn_epi32_mask(
+                    _mm512_cmpeq_epi32_mask(own, _mm512_set1_epi32((int)p)), lane, low);
+                v = _mm512_mask_loadu_ps(v, here, others + p * ROWS + 16 * q);
+                /* NaN stays. */
+                all = _mm512_max_ps(all, v);
+            }
+            const __m512 below =
+                _mm512_sub_ps(_mm512_sub_ps(norm, _mm512_mul_ps(all, two)), wide);
+            put_rows(lower + j * g->stride, at, q, there,
+                     c->repeated ? _mm512_setzero_si512() : bound_split(below));
+        }
     }
 }
 
@@ -305,26 +365,56 @@ INLINE uint32_t *behind_tile(float *scratch, ptrdiff_t d)
     return (uint32_t *)(((uintptr_t)(scratch + (d + 1) * TILE) + 63) & ~(uintptr_t)63);
 }
 
-static void settle_rows(const stern_centers_f32 *c, const stern_groups_f32 *g,
-                        const float *x, const float *tiles, const int16_t *at,
-                        ptrdiff_t n, ptrdiff_t ahead, float *scratch, int32_t *labels,
-                        float *upper, float *lower)
+/* Where rows are, and what the tile unit takes of them. */
+typedef struct {
+    const float *x;
+    const uint32_t *parts; /* or NULL */
+    const int16_t *at;     /* rows that are meant, or NULL for all */
+    ptrdiff_t n;
+    float *scratch;
+} split_source;
+
+/* The parts of rows from row `start` on: of two tiles where they are kept, or of one
+ * that is made, for which `own` has room. */
+INLINE void find_parts(const stern_centers_f32 *c, const split_source *s, ptrdiff_t start,
+                       uint32_t *own, const uint32_t *words[2])
 {
-    const ptrdiff_t d = c->d;
-    uint32_t *const words = behind_tile(scratch, d);
-    begin_split(d);
-    for (ptrdiff_t start = 0; start < n; start += TILE) {
-        const ptrdiff_t rows = n - start < TILE ? n - start : TILE;
-        const float *tile = scratch;
-        if (tiles) {
-            tile = tiles + start * (d + 1);
-        } else {
-            const float *row[TILE];
-            for (ptrdiff_t r = 0; r < rows; ++r)
-                row[r] = x + at[start + r] * d;
-            pack_rows_f32(row, rows, d, ahead, c->scale, c->shift, scratch);
-        }
-        settle_split(c, g, x, tile, at + start, rows, words, labels, upper, lower);
+    const ptrdiff_t d = c->d, left = s->n - start, n = left < TILE ? left : TILE;
+    if (s->parts) {
+        words[0] = s->parts + start / TILE * words_of_tile(d);
+        words[1] = words[0] + words_of_tile(d);
+        return;
+    }
+    const float *row[TILE];
+    for (ptrdiff_t r = 0; r < n; ++r)
+        row[r] = s->x + (s->at ? s->at[start + r] : start + r) * d;
+    pack_rows_f32(row, n, d, s->at ? 0 : TILE * d, c->scale, c->shift, s->scratch);
+    split_tile(s->scratch, d, own);
+    words[0] = words[1] = own;
+}
+
+static void settle_rows(const stern_centers_f32 *c, const stern_groups_f32 *g,
+                        const split_source *s, int32_t *labels, float *upper,
+                        float *lower)
+{
+    const ptrdiff_t size = words_of_tile(c->d), step = s->parts ? ROWS : TILE;
+    uint32_t *const room = behind_tile(s->scratch, c->d);
+    float *const found = (float *)(room + 2 * size);
+    const uint32_t *words[2][2];
+    begin_split(c->d);
+    find_parts(c, s, 0, room, words[0]);
+    for (ptrdiff_t start = 0, i = 0; start < s->n; start += step, i = 1 - i) {
+        const ptrdiff_t left = s->n - start, rows = left < step ? left : step;
+        /* Parts that were written just now would be waited for. */
+        if (step < left)
+            find_parts(c, s, start + step, room + (1 - i) * size, words[1 - i]);
+        if (s->at)
+            settle_split(c, g, s->x, words[i], s->at + start, rows, found, labels, upper,
+                         lower);
+        else
+            settle_split(c, g, s->x + start * c->d, words[i], NULL, rows, found,
+                         labels + start, g ? upper + start : NULL,
+                         g ? lower + start : NULL);
     }
     _tile_release();
 }
@@ -332,14 +422,12 @@ static void settle_rows(const stern_centers_f32 *c, const stern_groups_f32 *g,
 static void nearest_split(const stern_centers_f32 *c, const float *x, ptrdiff_t n,
                           const float *tiles, float *scratch, int32_t *labels)
 {
-    int16_t at[STERN_LLOYD_BLOCK];
-    if (c->d < LEAST_COLUMNS) {
+    if (c->d < LEAST_COLUMNS)
         nearest_f32(c, x, n, tiles, scratch, labels);
-        return;
+    else {
+        const split_source all = {x, (const uint32_t *)tiles, NULL, n, scratch};
+        settle_rows(c, NULL, &all, labels, NULL, NULL);
     }
-    for (ptrdiff_t i = 0; i < n; ++i)
-        at[i] = (int16_t)i;
-    settle_rows(c, NULL, x, tiles, at, n, TILE * c->d, scratch, labels, NULL, NULL);
 }
 
 static void nearest_bounded_split(const stern_centers_f32 *c, const stern_groups_f32 *g,
@@ -349,7 +437,7 @@ static void nearest_bounded_split(const stern_centers_f32 *c, const stern_groups
 {
     int16_t open[STERN_LLOYD_BLOCK];
     ptrdiff_t n_open = n, n_pairs = n * g->n;
-    if (c->d < LEAST_COLUMNS || c->k <= STERN_LLOYD_FEW) {
+    if (c->d < LEAST_COLUMNS) {
         nearest_bounded_f32(c, g, x, n, tiles, first, scratch, labels, upper, lower);
         return;
     }
@@ -358,16 +446,17 @@ static void nearest_bounded_split(const stern_centers_f32 *c, const stern_groups
     const int dense = STERN_LLOYD_DENSE * n_pairs >= n * g->n;
     if (!dense) {
         compare_groups_f32(c, g, x, open, n_open, scratch, labels, upper, lower);
-        return;
+    } else {
+        const int all = first || tiles || n_open == n;
+        const split_source rows = {
+            x, (const uint32_t *)tiles, all ? NULL : open, all ? n : n_open, scratch,
+        };
+        settle_rows(c, g, &rows, labels, upper, lower);
     }
-    if (first || tiles)
-        for (n_open = 0; n_open < n; ++n_open)
-            open[n_open] = (int16_t)n_open;
-    settle_rows(c, g, x, tiles, open, n_open, n_open == n ? TILE * c->d : 0, scratch,
-                labels, upper, lower);
 }
 
 #undef LEAST_COLUMNS
 #undef PANEL
+#undef ROWS
 #undef NO_CENTER
 #undef MEMORY_READY
