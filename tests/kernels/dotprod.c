@@ -23,7 +23,7 @@ static int compare(int format, ptrdiff_t rows, ptrdiff_t columns, int tokens)
     const size_t bytes = (size_t)(format == STERN_MM_R2 ? rows * blocks * 4
                                                         : round_up(rows, 16) * steps * 4);
     uint8_t *weights = malloc(bytes);
-    memset(weights, format == STERN_MM_T5 ? 121 : 0x55, bytes);
+    memset(weights, format == STERN_MM_T5 ? 28 : 0x55, bytes);
     int8_t *codes = malloc((size_t)(rows * columns));
     for (ptrdiff_t i = 0; i < rows * columns; ++i)
         codes[i] = (int8_t)(draw(3) - 1);
