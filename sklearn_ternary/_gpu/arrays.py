@@ -15,6 +15,11 @@ _DLPACK_CUDA = (2, 13)
 _ON_HOST = frozenset({np.ndarray, str, int, float, bool, tuple, list, type(None)})
 
 
+def has_device_arrays():
+    """Whether there can be arrays of CuPy at all."""
+    return "cupy" in sys.modules
+
+
 def is_device_array(x):
     """Whether `x` is a CuPy array."""
     cupy = sys.modules.get("cupy")
@@ -29,12 +34,24 @@ def namespace(*arrays):
     return np
 
 
+@functools.lru_cache(maxsize=256)
+def _is_always_of_host(kind):
+    """Whether objects of a type cannot be arrays of a device."""
+    tells = "__cuda_array_interface__", "__dlpack_device__", "__getattr__"
+    # An object with a dictionary may have them, whatever its type has.
+    return kind in _ON_HOST or (
+        kind.__dictoffset__ == 0 and not any(hasattr(kind, name) for name in tells)
+    )
+
+
 def from_device(x):
     """A CuPy array of the same memory if `x` lies on a device, else `x` itself.
 
     Other libraries' arrays are known by ``__cuda_array_interface__`` or DLPack.
     """
-    if isinstance(x, (np.ndarray, list, tuple)) or is_device_array(x):
+    if _is_always_of_host(type(x)) or is_device_array(x):
+        return x
+    if isinstance(x, (np.ndarray, list, tuple)):
         return x
     if hasattr(x, "__cuda_array_interface__"):
         import cupy
@@ -49,6 +66,8 @@ def from_device(x):
 
 def as_array(x, dtype=None):
     """`x` as an array of NumPy, or of CuPy if it lies on a device."""
+    if type(x) is np.ndarray:
+        return np.asarray(x, dtype=dtype)
     x = from_device(x)
     return namespace(x).asarray(x, dtype=dtype)
 
@@ -109,6 +128,8 @@ def on_its_device(function):
             return function(*args, **options)
         args = [from_device(value) for value in args]
         options = {key: from_device(value) for key, value in options.items()}
+        if not has_device_arrays():
+            return function(*args, **options)
         for value in (*args, *options.values()):
             if is_device_array(getattr(value, "packed", value)):
                 with device_of(value):

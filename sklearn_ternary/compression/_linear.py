@@ -101,7 +101,8 @@ class _CompressedLinear(CompressedEstimator):
         return product + like(np.asarray(self.intercept_), product)
 
     def _checked_outputs(self, X, formats, **options):
-        check_is_fitted(self)
+        if "_packed_coef" not in vars(self):
+            check_is_fitted(self)
         return checked_product(self, X, self._outputs, accept_sparse=formats, **options)
 
 

@@ -3,7 +3,12 @@
 import functools
 from contextvars import ContextVar
 
-from sklearn_ternary._gpu.arrays import from_device, is_device_array, to_host
+from sklearn_ternary._gpu.arrays import (
+    from_device,
+    has_device_arrays,
+    is_device_array,
+    to_host,
+)
 from sklearn_ternary._in_kind import moved
 
 _is_inside = ContextVar("is_inside", default=False)
@@ -23,7 +28,9 @@ def through_outputs(function):
             return function(*args, **options)
         args = [from_device(value) for value in args]
         options = {key: from_device(value) for key, value in options.items()}
-        home = next(filter(is_device_array, (*args, *options.values())), None)
+        home = None
+        if has_device_arrays():
+            home = next(filter(is_device_array, (*args, *options.values())), None)
         if home is None:
             return function(*args, **options)
         first = _place_of_samples(function)
