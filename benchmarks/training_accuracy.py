@@ -16,7 +16,6 @@ import time
 import warnings
 
 import numpy as np
-from digit_images import deskew, moved
 from sklearn import datasets
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -25,15 +24,10 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_ternary import ConstrainedTrainer
 
-# Rows for training of a data set of MNIST, rows for scores, and how often its images
-# are there, upright and moved, for any model; 0 leaves them as they are.
-_TEST = slice(60_000), slice(60_000, None)
-_HELD_OUT = slice(50_000), slice(50_000, 60_000)
+# Rows for training of a data set of MNIST, and rows for scores.
 MNIST_ROWS = {
-    "mnist": (*_TEST, 0),
-    "mnist, held out": (*_HELD_OUT, 0),
-    "mnist, prepared": (*_TEST, 4),
-    "mnist, prepared, held out": (*_HELD_OUT, 4),
+    "mnist": (slice(60_000), slice(60_000, None)),
+    "mnist, held out": (slice(50_000), slice(50_000, 60_000)),
 }
 # Models of a task, and what each changes.
 MODELS = {
@@ -57,19 +51,13 @@ MNIST = {
     "max_iter": 4,
     "standardize": "global",
     "learning_rate_init": 0.001,
-    "quantize_weights": "twn",
-    "input_dropout": 0.1,
 }
 MNIST_LONG = {
     **MNIST,
     "max_iter": 20,
+    "quantize_weights": "twn",
     "input_dropout": 0.2,
     "dropout": 0.1,
-}
-# As many steps as 20 epochs: every image comes 20 times, in four variants.
-MNIST_PREPARED = {
-    **MNIST,
-    "max_iter": 5,
 }
 # Task -> data, parameters, seeds.
 TASKS = {
@@ -107,18 +95,8 @@ TASKS = {
         5,
     ),
     "MNIST 784-256-256-10, dropout, 20 epochs": ("mnist", MNIST_LONG, 3),
-    "MNIST, upright, 4 variants of each image for 5 epochs": (
-        "mnist, prepared",
-        MNIST_PREPARED,
-        3,
-    ),
     "MNIST, 4 epochs, held-out rows": ("mnist, held out", MNIST, 3),
     "MNIST, dropout, 20 epochs, held-out rows": ("mnist, held out", MNIST_LONG, 3),
-    "MNIST, upright, 4 variants for 5 epochs, held-out rows": (
-        "mnist, prepared, held out",
-        MNIST_PREPARED,
-        3,
-    ),
 }
 
 
@@ -130,13 +108,8 @@ def load(name, seed, mnist):
         with np.load(mnist) as file:
             X, y = file["X"], file["y"]
         X = X.reshape(len(X), -1).astype(np.float32)
-        train, test, n_copies = MNIST_ROWS[name]
-        if n_copies == 0:
-            return X[train], X[test], y[train], y[test]
-        X = deskew(X)
-        rows = X[train]
-        copies = [rows, *(moved(rows, (seed, i)) for i in range(1, n_copies))]
-        return np.concatenate(copies), X[test], np.tile(y[train], n_copies), y[test]
+        train, test = MNIST_ROWS[name]
+        return X[train], X[test], y[train], y[test]
     X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
     stratify = None if name == "diabetes" else y
     return train_test_split(X, y, test_size=0.25, random_state=seed, stratify=stratify)
