@@ -24,7 +24,7 @@ def test_required_openmp_is_there():
 def test_the_build_has_the_options_that_were_asked_for():
     """``tools/build_options`` says which; without it they are what they are."""
     options = build_options()
-    assert set(options) == {"simd", "cpu_native", "openmp", "bounds_checks"}
+    assert set(options) == {"simd", "openmp", "bounds_checks"}
     assert options["openmp"] == str(openmp_enabled()).lower()
     asked = os.environ.get("SKLEARN_TERNARY_BUILD_OPTIONS", "").split()
     for name, value in (option.split("=") for option in asked):
