@@ -8,7 +8,6 @@ where the kernels are far ahead. A few minutes on an otherwise idle machine.
 """
 
 import argparse
-import json
 from dataclasses import asdict
 
 from sklearn_ternary import calibrate
@@ -45,6 +44,8 @@ def measure(sizes=SIZES):
 
 def main():
     """Run as a script."""
+    from _results import write_results
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", required=True, help="JSON file to write")
     parser.add_argument(
@@ -52,9 +53,7 @@ def main():
     )
     arguments = parser.parse_args()
     results = measure(arguments.sizes)
-    with open(arguments.output, "w", encoding="utf-8") as file:
-        json.dump(results, file, indent=1)
-        file.write("\n")
+    write_results(arguments.output, results)
 
 
 if __name__ == "__main__":

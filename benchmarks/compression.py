@@ -8,7 +8,6 @@ About a minute.
 """
 
 import argparse
-import json
 import warnings
 
 import numpy as np
@@ -122,6 +121,7 @@ def _score(model, X, y):
 def main():
     """Run as a script."""
     from _machine import describe_machine
+    from _results import write_results
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", required=True, help="JSON file to write")
@@ -140,9 +140,7 @@ def main():
         "n_splits": N_SPLITS,
         "results": rows,
     }
-    with open(arguments.output, "w", encoding="utf-8") as file:
-        json.dump(results, file, indent=1)
-        file.write("\n")
+    write_results(arguments.output, results)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 from _machine import describe_machine
+from _results import write_results
 from gpu_sections.bench import Bench
 from gpu_sections.ceilings import ceilings
 from gpu_sections.clustering import clustering
@@ -41,7 +42,6 @@ from gpu_sections.quantizing import quantizing
 from gpu_sections.training import training
 
 from sklearn_ternary import cuda
-from sklearn_ternary.persistence import atomic_file
 
 # In this order: what others are compared with first. Seconds at most.
 SECTIONS = {
@@ -189,8 +189,7 @@ def add_part(report, part):
 def save(output, report):
     """Write what there is."""
     if output:
-        with atomic_file(output) as file:
-            file.write((json.dumps(report, indent=1) + "\n").encode())
+        write_results(output, report)
 
 
 if __name__ == "__main__":

@@ -169,6 +169,7 @@ def measure(task, mnist):
 def main():
     """Run as a script."""
     from _machine import describe_machine
+    from _results import write_results
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", required=True, help="JSON file to write")
@@ -199,9 +200,7 @@ def main():
         "machine": describe_machine(),
         "results": rows,
     }
-    with open(arguments.output, "w", encoding="utf-8") as file:
-        json.dump(results, file, indent=1)
-        file.write("\n")
+    write_results(arguments.output, results)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ is random, so that no network gets to a loss of 0. Half a minute.
 """
 
 import argparse
-import json
 import warnings
 
 import numpy as np
@@ -64,6 +63,7 @@ def _loss(X, y, options, seed):
 def main():
     """Run as a script."""
     from _machine import describe_machine
+    from _results import write_results
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", required=True, help="JSON file to write")
@@ -79,9 +79,7 @@ def main():
         "epochs": N_EPOCHS,
         "results": rows,
     }
-    with open(arguments.output, "w", encoding="utf-8") as file:
-        json.dump(results, file, indent=1)
-        file.write("\n")
+    write_results(arguments.output, results)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ the steps) minus that of the schedule. About two minutes.
 """
 
 import argparse
-import json
 import warnings
 
 import numpy as np
@@ -73,6 +72,7 @@ def measure(name, rate):
 def main():
     """Run as a script."""
     from _machine import describe_machine
+    from _results import write_results
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", required=True, help="JSON file to write")
@@ -93,9 +93,7 @@ def main():
         "machine": describe_machine(),
         "results": rows,
     }
-    with open(arguments.output, "w", encoding="utf-8") as file:
-        json.dump(results, file, indent=1)
-        file.write("\n")
+    write_results(arguments.output, results)
 
 
 if __name__ == "__main__":

@@ -357,6 +357,7 @@ STUDIES = {f.__name__: f for f in (success, schedules, line_search, clusters, re
 def main():
     """Run as a script."""
     from _machine import describe_machine
+    from _results import write_results
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", required=True, help="JSON file to write")
@@ -375,9 +376,7 @@ def main():
         "machine": describe_machine(),
         "studies": {name: studies[name] for name in STUDIES if name in studies},
     }
-    with open(arguments.output, "w", encoding="utf-8") as file:
-        json.dump(results, file, indent=1)
-        file.write("\n")
+    write_results(arguments.output, results)
 
 
 if __name__ == "__main__":

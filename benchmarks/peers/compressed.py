@@ -9,7 +9,6 @@ time of each is the shortest. About half a minute.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from time import perf_counter
@@ -24,6 +23,7 @@ from sklearn_ternary import compress, config_context
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from _machine import describe_machine
+from _results import write_results
 
 ENTRIES = (100, 1000)
 
@@ -109,7 +109,7 @@ def main():
             "n_threads": n_threads,
             "results": rows,
         }
-        Path(arguments.output).write_text(json.dumps(content, indent=1) + "\n")
+        write_results(arguments.output, content)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ have needed, as a share of the rate of NumPy's product of single precision matri
 """
 
 import argparse
-import json
 import math
 import sys
 from functools import partial
@@ -44,6 +43,7 @@ from sklearn_ternary.cluster import kmeans_plusplus
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from _machine import describe_machine
+from _results import write_results
 
 # Shape (rows, columns, clusters) and iterations.
 SHAPES = {
@@ -385,9 +385,7 @@ def main():
     }
     print("\n".join(report(results)))
     if arguments.output:
-        with open(arguments.output, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=1)
-            file.write("\n")
+        write_results(arguments.output, results)
 
 
 if __name__ == "__main__":

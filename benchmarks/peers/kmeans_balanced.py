@@ -10,7 +10,6 @@ clusters that it takes seconds.
 """
 
 import argparse
-import json
 import math
 import sys
 import warnings
@@ -26,6 +25,7 @@ from sklearn_ternary import ClusteredKMeans, config_context
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from _machine import describe_machine
+from _results import write_results
 
 SHAPES = ((5_000, 16, 16), (20_000, 16, 32), (100_000, 16, 64), (100_000, 64, 64))
 # Distances of the largest problem that the peer is given.
@@ -127,9 +127,7 @@ def main():
     }
     print("\n".join(report(results)))
     if arguments.output:
-        with open(arguments.output, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=1)
-            file.write("\n")
+        write_results(arguments.output, results)
 
 
 if __name__ == "__main__":

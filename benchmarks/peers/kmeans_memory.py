@@ -25,6 +25,7 @@ from sklearn_ternary.cluster import ClusterReducer
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from _machine import describe_machine
+from _results import write_results
 
 SHAPES = (
     (10_000, 100, 100),
@@ -155,9 +156,7 @@ def main():
     }
     print("\n".join(report(results)))
     if arguments.output:
-        with open(arguments.output, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=1)
-            file.write("\n")
+        write_results(arguments.output, results)
 
 
 if __name__ == "__main__":

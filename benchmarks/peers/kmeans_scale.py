@@ -11,7 +11,6 @@ each keeps its shortest time and the mean of its inertia over the seeds.
 """
 
 import argparse
-import json
 import math
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from sklearn_ternary import ClusteredKMeans, config_context
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from _machine import describe_machine
+from _results import write_results
 
 N_FEATURES = 16
 N_CLUSTERS = 64
@@ -197,9 +197,7 @@ def main():
     }
     print("\n".join(report(results)))
     if arguments.output:
-        with open(arguments.output, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=1)
-            file.write("\n")
+        write_results(arguments.output, results)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from _machine import describe_machine
+from _results import write_results
 
 # Embedding, layers, feed-forward, heads, heads of keys, vocabulary.
 SHAPES = {
@@ -486,7 +487,7 @@ def main():
             "loads": loads,
             "results": results,
         }
-        Path(arguments.output).write_text(json.dumps(content, indent=1) + "\n")
+        write_results(arguments.output, content)
 
 
 if __name__ == "__main__":

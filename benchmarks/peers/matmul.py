@@ -14,7 +14,6 @@ the same run.
 import argparse
 import ctypes
 import importlib.util
-import json
 import sys
 from pathlib import Path
 from time import perf_counter, sleep
@@ -32,6 +31,7 @@ from sklearn_ternary._reference.pack import pack
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from _machine import describe_machine
+from _results import write_results
 
 ROTATED_BYTES = 2**28
 # Until the threads of a contestant no longer wait busily for more work.
@@ -382,7 +382,7 @@ def main():
             "expressions": EXPRESSIONS,
             "results": results,
         }
-        Path(arguments.output).write_text(json.dumps(content, indent=1) + "\n")
+        write_results(arguments.output, content)
 
 
 if __name__ == "__main__":

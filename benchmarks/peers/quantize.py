@@ -13,7 +13,6 @@ are measured against.
 """
 
 import argparse
-import json
 import math
 import sys
 from pathlib import Path
@@ -33,6 +32,7 @@ from sklearn_ternary.cli._bench_turns import Configured, seconds_of
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from _machine import describe_machine
+from _results import write_results
 
 CALLS = 4  # in each turn
 FULL = "np.full(x.shape, 1, np.float32)"
@@ -257,9 +257,7 @@ def main():
     }
     print("\n".join(report(results)))
     if arguments.output:
-        with open(arguments.output, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=1)
-            file.write("\n")
+        write_results(arguments.output, results)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ ours: time that passes, on one thread and on all.
 
 import argparse
 import importlib.util
-import json
 import os
 import sys
 import warnings
@@ -56,6 +55,7 @@ from sklearn_ternary.neural_network._training.run import Run
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from _machine import describe_machine
+from _results import write_results
 
 # Widths and rows of a batch, and the ratios that are aimed at: to the ternary and to
 # the float network of torch.
@@ -389,7 +389,7 @@ def main():
             "results": results,
             "fits": found,
         }
-        Path(arguments.output).write_text(json.dumps(content, indent=1) + "\n")
+        write_results(arguments.output, content)
 
 
 if __name__ == "__main__":
