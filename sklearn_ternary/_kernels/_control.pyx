@@ -36,21 +36,27 @@ cdef extern from "control.h" nogil:
         double n_steps
         double warmup_steps
         double controller_steps
+        double power_t
         double radius
         int schedule
         int bound
         Py_ssize_t n_segments
-        Py_ssize_t n_layers
-        const long long *members
-        const long long *starts
+        Py_ssize_t n_groups
+        const long long *groups
+        const double *counts
+        double *radii
+        double *norms
         double *factors
         double *report
-    int stern_control_step(
+    int stern_control_begin(
         const stern_control *c, double loss, const double *sums, double t
     ) noexcept
+    void stern_control_end(
+        const stern_control *c, const double *sums, double t
+    ) noexcept
 
-_SCHEDULES = {"constant": 0, "cosine": 1, "wsd": 2}
-_BOUNDS = {None: 0, "global": 1, "layer": 2}
+_SCHEDULES = {"constant": 0, "cosine": 1, "wsd": 2, "invscaling": 3}
+_BOUNDS = {None: 0, "global": 1, "layer": 2, "cluster": 3}
 
 
 cdef class Control:
@@ -64,24 +70,29 @@ cdef class Control:
         Parameters of the auxiliary network and both moments, of shape (3, 146); its
         steps; what it saw and answered last.
     learns : bool
-    gain, learning_rate, radius : float
+    gain, learning_rate, power_t, radius : float
     n_steps, warmup_steps, controller_steps : float
     schedule, bound : str or None
-    members, starts : ndarray of int64
-        Segments of the layers one after another, and where each begins.
+    regroup : callable or None
+        Called with the sums before steps are bounded; it may change `groups` and
+        `counts`.
+    groups : ndarray of shape (n_segments,), int64
+    counts, radii, norms : ndarray of shape (n_groups,), float64
     factors : ndarray of shape (n_segments,), float64
     report : ndarray of shape (5,), float64
     """
 
     cdef stern_control _c
+    cdef object _regroup
     cdef tuple _held
 
     def __init__(
         self, *, double[::1] signals, double[::1] guard, double[::1] controller,
         double[::1] trust, learner, bint learns, double gain, double learning_rate,
-        double radius, double n_steps, double warmup_steps, double controller_steps,
-        schedule, bound, const int64_t[::1] members, const int64_t[::1] starts,
-        double[::1] factors, double[::1] report,
+        double power_t, double radius, double n_steps, double warmup_steps,
+        double controller_steps, schedule, bound, regroup,
+        const int64_t[::1] groups, const double[::1] counts, double[::1] radii,
+        double[::1] norms, double[::1] factors, double[::1] report,
     ):
         cdef double[:, ::1] weights
         cdef double[::1] steps, last
@@ -95,7 +106,9 @@ cdef class Control:
             or controller.nbytes != sizeof(stern_controller)
             or trust.nbytes != sizeof(stern_trust)
             or report.shape[0] != STERN_REPORT
-            or factors.shape[0] != members.shape[0]
+            or factors.shape[0] != groups.shape[0]
+            or counts.shape[0] != radii.shape[0]
+            or norms.shape[0] != radii.shape[0]
         ):
             raise ValueError("arrays of numbers have other sizes")
         self._c.learner.weights = NULL
@@ -112,28 +125,28 @@ cdef class Control:
             self._c.learner.learns = learns
         self._c.gain = gain
         self._c.learning_rate = learning_rate
+        self._c.power_t = power_t
         self._c.radius = radius
         self._c.n_steps = n_steps
         self._c.warmup_steps = warmup_steps
         self._c.controller_steps = controller_steps
         self._c.schedule = _SCHEDULES[schedule]
         self._c.bound = _BOUNDS[bound]
-        self._c.n_segments = members.shape[0]
-        self._c.n_layers = starts.shape[0] - 1
-        self._c.members = <const long long *> &members[0]
-        self._c.starts = <const long long *> &starts[0]
+        self._c.n_segments = groups.shape[0]
+        self._c.n_groups = radii.shape[0]
+        self._c.groups = <const long long *> &groups[0]
+        self._c.counts = &counts[0]
+        self._c.radii = &radii[0]
+        self._c.norms = &norms[0]
         self._c.factors = &factors[0]
         self._c.report = &report[0]
+        self._regroup = regroup
         self._held = (
-            signals, guard, controller, trust, learner, members, starts, factors, report
+            signals, guard, controller, trust, learner, groups, counts, radii, norms,
+            factors, report,
         )
 
-    @staticmethod
-    def knows(schedule, bound):
-        """Whether there is a compiled form of a schedule and a bound."""
-        return schedule in _SCHEDULES and bound in _BOUNDS
-
-    def step(self, double loss, const double[:, ::1] sums, double t):
+    def step(self, double loss, sums, double t):
         """Set factors and report; False where training has failed.
 
         Parameters
@@ -147,6 +160,12 @@ cdef class Control:
         -------
         goes_on : bool
         """
-        if sums.shape[0] != self._c.n_segments or sums.shape[1] != 5:
+        cdef const double[:, ::1] table = sums
+        if table.shape[0] != self._c.n_segments or table.shape[1] != 5:
             raise ValueError("sums are not those of the segments")
-        return stern_control_step(&self._c, loss, &sums[0, 0], t) != 0
+        if not stern_control_begin(&self._c, loss, &table[0, 0], t):
+            return False
+        if self._regroup is not None:
+            self._regroup(sums)
+        stern_control_end(&self._c, &table[0, 0], t)
+        return True

@@ -30,8 +30,9 @@ LAYERS = 0, 0, 1, 1, 2
 
 
 def new_control(controller, bound=None, schedule="cosine", compiled=None):
+    by_rows = bound == "cluster"
     parts = [
-        SimpleNamespace(slice=slice(i, i + 1), layer=layer, n_rows=1, size=1)
+        SimpleNamespace(slice=slice(2 * i, 2 * i + 2), layer=layer, n_rows=2, size=2)
         for i, layer in enumerate(LAYERS)
     ]
     guard = Guard()
@@ -40,22 +41,24 @@ def new_control(controller, bound=None, schedule="cosine", compiled=None):
         guard,
         TrainingSignals(),
         controller,
-        TrustRegion(bound, 0.05, Segments(parts), 3.0),
+        TrustRegion(bound, 0.05, Segments(parts, by_rows), 3.0, n_clusters=3),
         learning_rate=0.01,
         schedule=schedule,
         n_steps=N_STEPS,
         warmup_steps=15.0,
+        power_t=0.4,
         controller_steps=270,
         compiled=compiled,
     )
 
 
 def drive(control):
-    """Reports and factors of a run that fails twice."""
+    """Reports, factors and radii of a run that fails twice."""
     rng = np.random.default_rng(0)
+    n = len(control.factors)
     for t in range(N_STEPS):
-        sums = np.abs(rng.normal(size=(len(LAYERS), 5))) * 10 ** rng.uniform(-2, 1)
-        sums[:, 1] = rng.normal(0, 0.01, len(LAYERS))
+        sums = np.abs(rng.normal(size=(n, 5))) * 10 ** rng.uniform(-2, 1)
+        sums[:, 1] = rng.normal(0, 0.01, n)
         loss = 2.3 * math.exp(-t / 100) + 0.1 * rng.random()
         loss = {100: math.inf, 200: math.nan}.get(t, loss)
         goes_on = control.step(loss, sums, t)
@@ -63,7 +66,7 @@ def drive(control):
         if not goes_on:
             control.controller.roll_back()
         control.signals.step_norm = control.report[3] if goes_on else 0.0
-        yield np.concatenate([control.report, control.factors])
+        yield np.concatenate([control.report, control.factors, control.trust.radii])
 
 
 def states(control):
@@ -73,7 +76,8 @@ def states(control):
 
 @pytest.mark.parametrize("name", ["schedule", "hypergradient", "auxiliary"])
 def test_compiled_steps_are_as_long_as_defined(name):
-    bounds, schedules = (None, "global", "layer"), ("constant", "cosine", "wsd")
+    bounds = None, "global", "layer", "cluster"
+    schedules = "constant", "cosine", "wsd", "invscaling"
     for bound, schedule in itertools.product(bounds, schedules):
         one, two = (
             new_control(

@@ -141,14 +141,15 @@ static double base_of(const stern_control *c, double t)
         return rise * 0.5 * (1 + cos(PI * now / n));
     if (c->schedule == STERN_WSD)
         return rise * larger(0.01, smaller(1, (n - now) / larger(1, 0.2 * n)));
+    if (c->schedule == STERN_INVSCALING)
+        return rise * pow(t + 1, -c->power_t);
     return rise;
 }
 
 /* trust_region.py */
-static double shortened(double rate, double norm, double radius, int *is_active)
+static double shortened(double rate, double norm, double radius)
 {
-    *is_active = rate * norm > radius;
-    return *is_active ? radius / norm * (1 - 0x1p-22) : rate;
+    return rate * norm > radius ? radius / norm * (1 - 0x1p-22) : rate;
 }
 
 static double column(const stern_control *c, const double *sums, int j)
@@ -159,49 +160,73 @@ static double column(const stern_control *c, const double *sums, int j)
     return total;
 }
 
+static void sum_groups(const stern_control *c, const double *sums, int j, double *totals)
+{
+    for (ptrdiff_t k = 0; k < c->n_groups; ++k)
+        totals[k] = 0;
+    for (ptrdiff_t i = 0; i < c->n_segments; ++i)
+        totals[c->groups[i]] += sums[i * STERN_STEP_SUMS + j];
+}
+
+static double total_of(const double *values, ptrdiff_t n)
+{
+    double total = 0;
+    for (ptrdiff_t k = 0; k < n; ++k)
+        total += values[k];
+    return total;
+}
+
+/* Radii of the groups from the sums of the squares of their values, in place; returns
+ * that of all. */
+static double set_radii(const stern_control *c, double multiplier, double *radii)
+{
+    const ptrdiff_t n = c->n_groups;
+    const double radius = c->radius * c->trust->first_norm * multiplier;
+    if (c->bound == STERN_LAYERS) {
+        double squares = 0;
+        for (ptrdiff_t k = 0; k < n; ++k) {
+            radii[k] = c->radius * larger(sqrt(radii[k]), 1e-3) * multiplier;
+            squares += radii[k] * radii[k];
+        }
+        return sqrt(squares);
+    }
+    if (c->bound == STERN_CLUSTERS) {
+        const double size = 0.01 * total_of(radii, n), count = total_of(c->counts, n);
+        for (ptrdiff_t k = 0; k < n; ++k)
+            radii[k] = larger(radii[k], size * c->counts[k] / count);
+        const double shares = total_of(radii, n);
+        for (ptrdiff_t k = 0; k < n; ++k)
+            radii[k] = radius * sqrt(shares > 0 ? radii[k] / shares : c->counts[k] / count);
+        return radius;
+    }
+    return radii[0] = c->bound == STERN_GLOBAL ? radius : INFINITY;
+}
+
 static void limit(const stern_control *c, double rate, double multiplier,
                   const double *sums)
 {
-    double radius = INFINITY;
-    int is_active = 0;
-    multiplier *= c->trust->scale;
-    c->report[STERN_RATE] = rate;
-    if (c->bound == STERN_LAYERS) {
-        double squares = 0, squared_radius = 0;
-        ptrdiff_t n_active = 0;
-        for (ptrdiff_t k = 0; k < c->n_layers; ++k) {
-            double size = 0, length = 0;
-            for (long long at = c->starts[k]; at < c->starts[k + 1]; ++at) {
-                size += sums[c->members[at] * STERN_STEP_SUMS + 4];
-                length += sums[c->members[at] * STERN_STEP_SUMS + 2];
-            }
-            const double norm = sqrt(length);
-            radius = c->radius * larger(sqrt(size), 1e-3) * multiplier;
-            const double factor = shortened(rate, norm, radius, &is_active);
-            for (long long at = c->starts[k]; at < c->starts[k + 1]; ++at)
-                c->factors[c->members[at]] = factor;
-            squares += (factor * norm) * (factor * norm);
-            squared_radius += radius * radius;
-            n_active += is_active;
-        }
-        c->trust->is_active = 2 * n_active > c->n_layers;
-        c->report[STERN_STEP_NORM] = sqrt(squares);
-        c->report[STERN_RADIUS] = sqrt(squared_radius);
-        return;
-    }
-    const double norm = sqrt(column(c, sums, 2));
-    if (c->bound == STERN_GLOBAL) {
-        radius = c->radius * c->trust->first_norm * multiplier;
-        rate = shortened(rate, norm, radius, &is_active);
-    }
+    double *radii = c->radii, *norms = c->norms, squares = 0;
+    ptrdiff_t n_active = 0, n_filled = 0;
+    sum_groups(c, sums, 4, radii);
+    sum_groups(c, sums, 2, norms);
+    c->report[STERN_RADIUS] = set_radii(c, multiplier * c->trust->scale, radii);
+    for (ptrdiff_t k = 0; k < c->n_groups; ++k)
+        norms[k] = sqrt(norms[k]);
     for (ptrdiff_t i = 0; i < c->n_segments; ++i)
-        c->factors[i] = rate;
-    c->trust->is_active = is_active;
-    c->report[STERN_STEP_NORM] = rate * norm;
-    c->report[STERN_RADIUS] = radius;
+        c->factors[i] = shortened(rate, norms[c->groups[i]], radii[c->groups[i]]);
+    for (ptrdiff_t k = 0; k < c->n_groups; ++k) {
+        const int is_active = rate * norms[k] > radii[k];
+        const double factor = shortened(rate, norms[k], radii[k]);
+        squares += (factor * norms[k]) * (factor * norms[k]);
+        n_active += is_active;
+        n_filled += c->counts[k] > 0;
+    }
+    c->trust->is_active = 2 * n_active > n_filled;
+    c->report[STERN_RATE] = rate;
+    c->report[STERN_STEP_NORM] = sqrt(squares);
 }
 
-int stern_control_step(const stern_control *c, double loss, const double *sums, double t)
+int stern_control_begin(const stern_control *c, double loss, const double *sums, double t)
 {
     stern_guard *guard = c->guard;
     const double gradient_norm = sqrt(column(c, sums, 0));
@@ -221,11 +246,15 @@ int stern_control_step(const stern_control *c, double loss, const double *sums, 
     observe(c, loss, gradient_norm, alignment, sqrt(column(c, sums, 4)), t, features);
     if (t < c->controller_steps)
         move(c, features);
+    c->report[STERN_LOSS] = loss;
+    c->report[STERN_ALIGNMENT] = alignment;
+    return 1;
+}
+
+void stern_control_end(const stern_control *c, const double *sums, double t)
+{
     const stern_controller *u = c->controller;
     const double base = base_of(c, t);
     const double rate = c->learning_rate * base * exp(u->log_rate + u->log_guard);
     limit(c, rate, base * exp(u->log_radius), sums);
-    c->report[STERN_LOSS] = loss;
-    c->report[STERN_ALIGNMENT] = alignment;
-    return 1;
 }

@@ -42,8 +42,8 @@ typedef struct {
 /* Rows of what a step reports. */
 enum { STERN_LOSS, STERN_RATE, STERN_RADIUS, STERN_STEP_NORM, STERN_ALIGNMENT, STERN_REPORT };
 
-typedef enum { STERN_CONSTANT, STERN_COSINE, STERN_WSD } stern_schedule;
-typedef enum { STERN_UNBOUNDED, STERN_GLOBAL, STERN_LAYERS } stern_bound;
+typedef enum { STERN_CONSTANT, STERN_COSINE, STERN_WSD, STERN_INVSCALING } stern_schedule;
+typedef enum { STERN_UNBOUNDED, STERN_GLOBAL, STERN_LAYERS, STERN_CLUSTERS } stern_bound;
 
 typedef struct {
     stern_signals *signals;
@@ -54,15 +54,19 @@ typedef struct {
     double gain;
     double learning_rate, n_steps, warmup_steps;
     double controller_steps; /* before which multipliers move; 0: never */
-    double radius;
+    double power_t, radius;
     int schedule, bound;
-    ptrdiff_t n_segments, n_layers;
-    const long long *members, *starts; /* segments of the layers, one after another */
-    double *factors;                   /* of the last step, and of the new one */
+    ptrdiff_t n_segments, n_groups;
+    const long long *groups; /* of each segment */
+    const double *counts;    /* values of each group */
+    double *radii, *norms;   /* of each group */
+    double *factors;         /* of the last step, and of the new one */
     double *report;
 } stern_control;
 
-/* One step; sums are five of each segment, t counts from 0. Returns 0 where training
- * has failed, and nothing but the guard has changed. */
-int stern_control_step(const stern_control *c, double loss, const double *sums, double t);
+/* One step is both, one after another; between them groups may change. Sums are five of
+ * each segment, t counts from 0. `begin` returns 0 where training has failed, and
+ * nothing but the guard has changed. */
+int stern_control_begin(const stern_control *c, double loss, const double *sums, double t);
+void stern_control_end(const stern_control *c, const double *sums, double t);
 #endif

@@ -46,6 +46,6 @@ class Numbers:
 def total(values):
     """Sum from the first to the last, each rounded; `sum` does more of late."""
     result = 0.0
-    for value in values:
+    for value in np.asarray(values).tolist():
         result += value
     return result

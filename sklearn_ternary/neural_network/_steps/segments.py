@@ -17,8 +17,8 @@ class Segments:
     ----------
     bounds : ndarray of shape (n_segments + 1,), int64
         Where segments begin and end.
-    layers : list of list of int
-        Indices of the segments of each layer.
+    layers : ndarray of shape (n_segments,), int64
+        The layer of each segment, numbered from 0.
     row_bounds : ndarray of shape (n_rows + 1,), int64
         Where the rows of all tensors begin; a vector is one row.
     tensor_of_rows : ndarray of shape (n_rows,), int64
@@ -38,10 +38,9 @@ class Segments:
             stops = [part.slice.stop for part in layout]
             self.bounds = np.array([0, *stops], dtype=np.int64)
             self._parts = layout
-        layers = {}
-        for i, part in enumerate(self._parts):
-            layers.setdefault(part.layer, []).append(i)
-        self.layers = list(layers.values())
+        names = [part.layer for part in self._parts]
+        numbers = {name: k for k, name in enumerate(dict.fromkeys(names))}
+        self.layers = np.array([numbers[name] for name in names], dtype=np.int64)
 
     def __len__(self):
         return len(self._parts)

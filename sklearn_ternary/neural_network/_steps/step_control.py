@@ -24,7 +24,7 @@ class StepControl:
     trust : TrustRegion
     learning_rate : float
         The first one.
-    schedule : {"constant", "cosine", "wsd", "invscaling"}
+    schedule : {"constant", "cosine", "invscaling", "wsd"}
     n_steps : int
         Of the schedule; 0 where unknown.
     warmup_steps : float
@@ -33,7 +33,7 @@ class StepControl:
     power_t : float, default=0.5
         Of ``"invscaling"``.
     compiled : type or None
-        The compiled form, for the schedules and bounds that it knows.
+        The compiled form.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class StepControl:
         self.controller_steps = controller_steps if controller.moves else 0
         self.factors = np.zeros(len(trust.segments))
         self.report = np.zeros(len(REPORT))
-        if compiled is not None and compiled.knows(schedule, trust.kind):
+        if compiled is not None:
             self.step = self._bound(compiled).step
 
     def step(self, loss, sums, t):
@@ -89,23 +89,24 @@ class StepControl:
         goes_on : bool
             False where training has failed; nothing but the guard has changed then.
         """
-        signals = self.signals
-        sums = sums.T.tolist()
-        gradient_norm = math.sqrt(total(sums[0]))
+        signals, trust = self.signals, self.trust
+        gradient_norm = math.sqrt(total(sums[:, 0]))
         if self.guard.watch(loss, gradient_norm):
             return False
         alignment = self._alignment(sums, gradient_norm)
-        norm = math.sqrt(total(sums[4]))
+        norm = math.sqrt(total(sums[:, 4]))
         features = signals.observe(
             loss, gradient_norm, alignment, norm, t, self.n_steps
         )
         if t < self.controller_steps:
-            self.controller.update(features, self.trust.is_active)
+            self.controller.update(features, trust.is_active)
+        if trust.clusters is not None:
+            trust.regroup(sums)
         base = base_schedule(
             self.schedule, t, self.n_steps, self.warmup_steps, self.power_t
         )
         rate = self.learning_rate * base * self.controller.rate_multiplier
-        self.factors[:], step_norm, radius, self.trust.is_active = self.trust.bound(
+        self.factors[:], step_norm, radius, trust.is_active = trust.bound(
             rate, base * self.controller.radius_multiplier, sums
         )
         self.report[:] = loss, rate, radius, step_norm, alignment
@@ -116,12 +117,11 @@ class StepControl:
         length = gradient_norm * self.signals.step_norm
         if not length > 0:
             return 0.0
-        dot = total(f * s for f, s in zip(self.factors.tolist(), sums[1], strict=True))
+        dot = total(self.factors * sums[:, 1])
         return min(1.0, max(-1.0, -dot / length))
 
     def _bound(self, compiled):
         controller, trust = self.controller, self.trust
-        layers = trust.segments.layers
         return compiled(
             signals=self.signals.numbers,
             guard=self.guard.numbers,
@@ -136,9 +136,13 @@ class StepControl:
             warmup_steps=self.warmup_steps,
             controller_steps=self.controller_steps,
             schedule=self.schedule,
+            power_t=self.power_t,
             bound=trust.kind,
-            members=np.concatenate(layers).astype(np.int64),
-            starts=np.cumsum([0, *map(len, layers)], dtype=np.int64),
+            regroup=None if trust.clusters is None else trust.regroup,
+            groups=trust.groups,
+            counts=trust.counts,
+            radii=trust.radii,
+            norms=trust.norms,
             factors=self.factors,
             report=self.report,
         )

@@ -51,10 +51,15 @@ class TrustRegion(Numbers):
     Attributes
     ----------
     clusters : RowClusters or None
-    groups : list of list of int
-        Segments whose step is bounded together; not for ``"global"``.
-    radii : list of float
-        The radius of each group at the last step.
+    groups : ndarray of shape (n_segments,), int64
+        The group of each segment: the parameters of a layer, of a cluster, or all.
+        Steps of a group are bounded together.
+    counts : ndarray of shape (n_groups,)
+        Parameters of each group.
+    radii : ndarray of shape (n_groups,)
+        Of the last step.
+    norms : ndarray of shape (n_groups,)
+        Of the last direction, before it was bounded.
     scale : float
         What the ratio test has made of the radius.
     n_rejected : int
@@ -84,12 +89,29 @@ class TrustRegion(Numbers):
         self.segments = segments
         self.first_norm = first_norm
         self.scale = 1.0
-        self.groups = segments.layers
-        self.radii = []
         self.clusters = None
-        if kind == "cluster":
-            self.lengths = np.diff(segments.bounds)
+        self.groups = np.zeros(len(segments), dtype=np.int64)
+        self.lengths = np.diff(segments.bounds).astype(np.float64)
+        n_groups = 1
+        if kind == "layer":
+            self.groups[:] = segments.layers
+            n_groups = 1 + segments.layers.max()
+        elif kind == "cluster":
             self.clusters = RowClusters(self.lengths, n_clusters, _KEEP, random_state)
+            n_groups = self.clusters.n_clusters
+        self.counts, self.radii, self.norms = np.zeros((3, n_groups))
+        self._group()
+
+    def regroup(self, sums):
+        """Take in a gradient, and find the clusters anew where it is time.
+
+        Parameters
+        ----------
+        sums : ndarray of shape (n_segments, 5)
+            From `find_direction`.
+        """
+        if self.clusters.observe(sums[:, 0]):
+            self.clusters.find(np.sqrt(sums[:, 4] / self.lengths))
             self._group()
 
     def bound(self, learning_rate, multiplier, sums):
@@ -100,13 +122,12 @@ class TrustRegion(Numbers):
         learning_rate : float
         multiplier : float
             Of the radius: schedule and controller.
-        sums : list of 5 lists of float
-            From `find_direction`, transposed.
+        sums : ndarray of shape (n_segments, 5)
+            From `find_direction`.
 
         Returns
         -------
-        factors : list of float
-            For each segment.
+        factors : ndarray of shape (n_segments,)
         step_norm : float
             ``||d||``.
         radius : float
@@ -116,58 +137,40 @@ class TrustRegion(Numbers):
             Whether the radius shortened the step; for ``"layer"`` and ``"cluster"``,
             that of most.
         """
-        lengths = sums[2]
         multiplier *= self.scale
+        radius = math.inf
+        if self.kind is not None:
+            radius = self.radius * self.first_norm * multiplier
+        self.radii[:] = radius
+        sizes = np.bincount(self.groups, sums[:, 4], len(self.radii))
         if self.kind == "layer":
-            self.radii = self._layer_radii(multiplier, sums[4])
-            radius = math.sqrt(total(r * r for r in self.radii))
-            return self._bound_groups(learning_rate, radius, lengths)
-        radius = self.radius * self.first_norm * multiplier
-        if self.kind == "cluster":
-            self.radii = self._cluster_radii(radius, sums)
-            return self._bound_groups(learning_rate, radius, lengths)
-        norm, is_active = math.sqrt(total(lengths)), False
-        if self.kind == "global":
-            learning_rate, is_active = _shortened(learning_rate, norm, radius)
-        else:
-            radius = math.inf
-        return [learning_rate] * len(lengths), learning_rate * norm, radius, is_active
+            norms = np.maximum(np.sqrt(sizes), _LEAST_NORM)
+            self.radii[:] = self.radius * norms * multiplier
+            radius = math.sqrt(total(self.radii**2))
+        elif self.kind == "cluster":
+            self.radii[:] = radius * self._shares(sizes)
+        lengths = np.bincount(self.groups, sums[:, 2], len(self.radii))
+        self.norms[:] = np.sqrt(lengths)
+        is_active = learning_rate * self.norms > self.radii
+        factors = np.full(len(self.radii), learning_rate)
+        bounded = self.radii[is_active] / self.norms[is_active]
+        factors[is_active] = bounded * _ROUNDING
+        step_norm = math.sqrt(total((factors * self.norms) ** 2))
+        most = 2 * is_active.sum() > np.count_nonzero(self.counts)
+        return factors[self.groups], step_norm, radius, bool(most)
 
-    def _bound_groups(self, learning_rate, radius, lengths):
-        factors = [0.0] * len(lengths)
-        squares = n_active = 0
-        for group, limit in zip(self.groups, self.radii, strict=True):
-            norm = math.sqrt(total(lengths[i] for i in group))
-            factor, is_active = _shortened(learning_rate, norm, limit)
-            for i in group:
-                factors[i] = factor
-            length = factor * norm
-            squares += length * length
-            n_active += is_active
-        is_active = n_active > len(self.groups) / 2
-        return factors, math.sqrt(squares), radius, is_active
-
-    def _layer_radii(self, multiplier, sizes):
-        norms = (math.sqrt(total(sizes[i] for i in layer)) for layer in self.groups)
-        return [self.radius * max(norm, _LEAST_NORM) * multiplier for norm in norms]
-
-    def _cluster_radii(self, radius, sums):
-        sizes = np.array(sums[4])
-        if self.clusters.observe(np.array(sums[0])):
-            self.clusters.find(np.sqrt(sizes / self.lengths))
-            self._group()
-        counts = np.bincount(self.group_of_segments, self.lengths)
-        shares = np.bincount(self.group_of_segments, sizes)
-        shares = np.maximum(shares, _LEAST_SHARE * shares.sum() * counts / counts.sum())
+    def _shares(self, sizes):
+        """Roots of the shares of the groups in the squared radius."""
+        least = _LEAST_SHARE * total(sizes) * self.counts / total(self.counts)
+        shares = np.maximum(sizes, least)
         if not shares.any():
-            shares = counts
-        return (radius * np.sqrt(shares / shares.sum())).tolist()
+            shares = self.counts
+        return np.sqrt(shares / total(shares))
 
     def _group(self):
-        """Make groups of the clusters."""
-        found, labels = np.unique(self.clusters.labels, return_inverse=True)
-        self.group_of_segments = labels
-        self.groups = [np.flatnonzero(labels == k).tolist() for k in range(len(found))]
+        if self.clusters is not None:
+            self.groups[:] = self.clusters.labels
+        self.counts[:] = np.bincount(self.groups, self.lengths, len(self.counts))
 
     def judge(self, rho, step_norm, radius, is_active):
         """Accept or reject a step, and set the radius of the following ones.
@@ -211,12 +214,6 @@ class TrustRegion(Numbers):
             names = self.clusters.state
             self.clusters.state = {name: state[f"clusters.{name}"] for name in names}
             self._group()
-
-
-def _shortened(learning_rate, norm, radius):
-    if learning_rate * norm <= radius:
-        return learning_rate, False
-    return radius / norm * _ROUNDING, True
 
 
 def reduction_ratio(loss, new_loss, slope, curvature, learning_rate):
