@@ -7,14 +7,15 @@ A step is forward, backward and Adam on one batch that stays the same. All conte
 run in one process and take turns, round after round; the time of each is the shortest
 processor time of a step, on one thread. torch runs eagerly: an MLP with ReLU, and the
 same with RMSNorm before every layer, weights rounded to three levels and activations
-to 8 bits (BitNet b1.58), as ours. Prediction is that of one sample by packed weights,
-beside the float twin as its `predict` computes it (with sums in float64, so that a row
-does not depend on its neighbours), by a bare float32 program of ours, by NumPy and by
-torch. The share of the peak is what the products of a step would take at the
-multiply-add rate of float32 vectors, measured in the same run, of the time of the
-step; 8-bit products and the tile unit are above that rate. Whole fits are those of the
-digits with scikit-learn's `MLPClassifier` of equal sizes, epochs and batches beside
-ours: time that passes, on one thread and on all.
+to 8 bits (BitNet b1.58), as ours. The layers of one sample are what `predict` does
+once a sample is checked and scaled: packed weights beside the float twin (with sums in
+float64, so that a row does not depend on its neighbours), a bare float32 program of
+ours, NumPy and torch. `predict` itself is that of fitted estimators: ours, its float
+twin and scikit-learn's `MLPClassifier`. The share of the peak is what the products of
+a step would take at the multiply-add rate of float32 vectors, measured in the same
+run, of the time of the step; 8-bit products and the tile unit are above that rate.
+Whole fits are those of the digits with `MLPClassifier` of equal sizes, epochs and
+batches beside ours: time that passes, on one thread and on all.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import importlib.util
 import os
 import sys
 import warnings
+from functools import partial
 from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
@@ -65,8 +67,11 @@ SHAPES = {
     ((784, 512, 512, 10), 256): (1.5, 1.0),
 }
 OURS, TERNARY, FLOAT = "ternary", "torch ternary", "torch float"
-CONTROLLED, BOUNDED = "with controller", "with auxiliary network and trust region"
+CONTROLLED = "with controller"
+BOUNDED = "with auxiliary network and trust region"
+CLUSTERED = "with radii of clusters and inverse scaling"
 TWIN, BARE, NUMPY = "float", "float program", "NumPy float"
+AS_FLOAT = {"quantize_weights": None, "quantize_activations": None}
 INSTALL_TORCH = "torch: not found; pip install torch"
 RATE = 1e-3
 FIT_LAYERS, FIT_EPOCHS, FIT_BATCH = (128, 128), 20, 32
@@ -180,8 +185,22 @@ def take_turns(contestants, seconds, rounds):
     return best
 
 
-def predictions(widths, x):
-    """Ways to predict one sample: packed weights, and float ones."""
+def predictions(widths, X, y):
+    """`predict` of one sample by fitted estimators."""
+    given = {"hidden_layer_sizes": widths[1:-1], "max_iter": 1, "random_state": 0}
+    models = {
+        OURS: ConstrainedTrainer(**given),
+        TWIN: ConstrainedTrainer(**given, **AS_FLOAT),
+        PERCEPTRON: MLPClassifier(**given),
+    }
+    x = X[:1]
+    for model in models.values():
+        model.partial_fit(X, y, classes=np.arange(widths[-1]))
+    return {name: partial(model.predict, x) for name, model in models.items()}
+
+
+def layers_of(widths, x):
+    """Ways to compute the layers of one sample: packed weights, and float ones."""
     twin = network_of(widths, False)
     arrays = named_parameters(twin, len(widths) - 1)
     weights = [arrays[f"weight{i}"] for i in range(len(widths) - 1)]
@@ -243,10 +262,9 @@ def fits(rounds=3):
         "n_iter_no_change": FIT_EPOCHS,
         "random_state": 0,
     }
-    as_float = {"quantize_weights": None, "quantize_activations": None}
     models = {
         OURS: ConstrainedTrainer(**equal),
-        TWIN: ConstrainedTrainer(**equal, **as_float),
+        TWIN: ConstrainedTrainer(**equal, **AS_FLOAT),
         PERCEPTRON: MLPClassifier(**equal, tol=0.0),
     }
     for n_threads in sorted({1, os.cpu_count()}):
@@ -281,7 +299,7 @@ def row_of(task, widths, n, best, peers, floors, peak, multiply_adds):
         "floor": {name: v for name, v in floors.items() if name in best},
         "overhead": {
             name: best[name] / best[OURS] - 1
-            for name in (CONTROLLED, BOUNDED)
+            for name in (CONTROLLED, BOUNDED, CLUSTERED)
             if name in best
         },
         "of_peak": 2 * multiply_adds / best[OURS] / peak,
@@ -300,6 +318,9 @@ def steps_of(widths, n, seconds, rounds, peak):
         BOUNDED: controlled_step(
             widths, X, y, step_controller="auxiliary", trust_region="global"
         ),
+        CLUSTERED: controlled_step(
+            widths, X, y, trust_region="cluster", learning_rate="invscaling"
+        ),
     }
     if importlib.util.find_spec("torch"):
         contestants[TERNARY] = torch_step(widths, X, y, ternary=True)
@@ -311,10 +332,17 @@ def steps_of(widths, n, seconds, rounds, peak):
     # Forward, gradients of weights, and gradients of inputs but the first.
     total = (3 * weights - widths[0] * widths[1]) * n
     row = row_of("step", widths, n, best, peers, floors, peak, total)
-    best = take_turns(predictions(widths, X[:1]), seconds / 4, rounds)
     floors = {TWIN: 3}
+    best = take_turns(layers_of(widths, X[:1]), seconds / 4, rounds)
     peers = TWIN, BARE, NUMPY, FLOAT
-    return [row, row_of("predict", widths, 1, best, peers, floors, peak, weights)]
+    layers = row_of("layers", widths, 1, best, peers, floors, peak, weights)
+    best = take_turns(predictions(widths, X, y), seconds / 4, rounds)
+    peers = TWIN, PERCEPTRON
+    return [
+        row,
+        layers,
+        row_of("predict", widths, 1, best, peers, floors, peak, weights),
+    ]
 
 
 def lines(row):

@@ -118,10 +118,26 @@ def training_gradients():
 
 
 def training_speed():
-    """Steps of training and predictions of one sample beside torch."""
+    """Steps of training and predictions of one sample beside peers."""
     data = results("training")
-    peers = ("torch ternary", "torch float", "NumPy float", "float", "float program")
-    tasks = {"step": "training step", "predict": "prediction"}
+    peers = {
+        "torch ternary": "torch b1.58 takes",
+        "torch float": "torch float takes",
+        "MLPClassifier": "scikit-learn takes",
+        "NumPy float": "NumPy float takes",
+        "float": "our float twin takes",
+        "float program": "our float32 program takes",
+    }
+    additions = {
+        "with controller": "controller adds",
+        "with auxiliary network and trust region": "auxiliary network and radius add",
+        "with radii of clusters and inverse scaling": "radii of clusters add",
+    }
+    tasks = {
+        "step": "training step",
+        "layers": "layers of a sample",
+        "predict": "``predict`` of a sample",
+    }
     rows = [
         (
             tasks[row["task"]],
@@ -134,10 +150,7 @@ def training_speed():
             ),
             *(
                 f"{100 * row['overhead'][what]:+.0f}%" if row["overhead"] else "–"
-                for what in (
-                    "with controller",
-                    "with auxiliary network and trust region",
-                )
+                for what in additions
             ),
             f"{100 * row['of_peak']:.0f}%",
         )
@@ -148,13 +161,8 @@ def training_speed():
         "widths",
         "rows",
         "ternary",
-        "torch b1.58 takes",
-        "torch float takes",
-        "NumPy float takes",
-        "our float twin takes",
-        "our float32 program takes",
-        "controller adds",
-        "auxiliary network and radius add",
+        *peers.values(),
+        *additions.values(),
         "of peak",
     )
     caption = conditions(

@@ -11,8 +11,8 @@ from sklearn.utils.validation import validate_data
 from sklearn_ternary._dispatch._choice import cpu_level
 from sklearn_ternary._gpu.arrays import is_device_array, to_host
 from sklearn_ternary._in_kind import validated
+from sklearn_ternary._validation import is_of_fitted_kind
 
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _CSR = (sparse.csr_array, sparse.csr_matrix)
 
 
@@ -51,11 +51,7 @@ def _is_plain(X, estimator, formats):
     dense = type(X) is np.ndarray and X.flags.c_contiguous
     return (
         (dense or (type(X) in _CSR and "csr" in formats))
-        and X.dtype in _FLOATS
-        and len(X.shape) == 2
-        and X.shape[0] > 0
-        and X.shape[1] == estimator.n_features_in_ > 0
-        and not hasattr(estimator, "feature_names_in_")
+        and is_of_fitted_kind(estimator, X)
         and estimator._compression.activations == "float32"
         and cpu_level() is not None
     )

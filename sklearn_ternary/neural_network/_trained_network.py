@@ -16,7 +16,11 @@ from sklearn_ternary._gpu.arrays import (
     on_its_device,
     to_host,
 )
-from sklearn_ternary._validation import check_finite, validated_on_device
+from sklearn_ternary._validation import (
+    check_finite,
+    is_of_fitted_kind,
+    validated_on_device,
+)
 from sklearn_ternary.neural_network._trained_files import (
     fill,
     is_model,
@@ -217,7 +221,14 @@ class TrainedNetwork:
         return numpy_state(self)
 
     def _outputs(self, X):
-        check_is_fitted(self)
+        if not self.__sklearn_is_fitted__():
+            check_is_fitted(self)
+        if (
+            type(X) is np.ndarray
+            and is_of_fitted_kind(self, X)
+            and np.isfinite(X).all()
+        ):
+            return self._packed.forward(self._standardization.apply(X))
         if is_device_array(X):
             X = validated_on_device(self, X, reset=False)
             check_finite(X, "X")

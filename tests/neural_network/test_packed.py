@@ -84,3 +84,20 @@ def test_packed_networks_predict_what_the_trained_ones_do(
         np.testing.assert_allclose(Z, trained.forward(X), rtol=0, atol=limit)
         for x in (X[3:4], X[3:4].astype(np.float64), np.asfortranarray(X)[3:4]):
             np.testing.assert_array_equal(packed.forward(x), Z[3:4])
+
+
+def test_rows_that_need_no_checks_predict_as_others(fitted):
+    """Plain arrays are not sent through all of scikit-learn's checks."""
+    model, X = fitted
+    for dtype in (np.float32, np.float64):
+        rows = X[:9].astype(dtype)
+        Z = model.decision_function(rows)
+        for others in (rows.tolist(), np.asfortranarray(rows), rows.astype(">f8")):
+            np.testing.assert_array_equal(model.decision_function(others), Z)
+        rows[3, 4] = np.nan
+        with pytest.raises(ValueError, match="NaN"):
+            model.predict(rows)
+    with pytest.raises(ValueError, match="expecting 20 features"):
+        model.predict(X[:, 1:])
+    with pytest.raises(ValueError, match="minimum of 1"):
+        model.predict(X[:0])

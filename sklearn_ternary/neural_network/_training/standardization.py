@@ -35,18 +35,25 @@ class Standardization(NamedTuple):
         X : {ndarray, CuPy array, CSR matrix}, float32
             Dense if a mean is taken away.
         """
-        if sparse.issparse(X) and self.mean.any():
-            X = X.toarray()
-        if sparse.issparse(X):
-            scale = np.broadcast_to(self.scale, X.shape[1:])
-            data = np.clip(X.data / scale[X.indices], -LIMIT, LIMIT)
-            parts = data.astype(np.float32), X.indices, X.indptr
-            return sparse.csr_array(parts, shape=X.shape)
+        if type(X) is np.ndarray:  # one row takes no longer than need be
+            return self._scaled(X, self.mean, self.scale, np)
+        if not sparse.issparse(X):
+            parts = like(self.mean, X), like(self.scale, X)
+            return self._scaled(X, *parts, namespace(X))
+        if self.mean.any():
+            return self._scaled(X.toarray(), self.mean, self.scale, np)
+        scale = np.broadcast_to(self.scale, X.shape[1:])
+        data = np.clip(X.data / scale[X.indices], -LIMIT, LIMIT)
+        parts = data.astype(np.float32), X.indices, X.indptr
+        return sparse.csr_array(parts, shape=X.shape)
+
+    @staticmethod
+    def _scaled(X, mean, scale, xp):
         with np.errstate(over="ignore"):
-            scaled = X - like(self.mean, X)
-            scaled /= like(self.scale, X)
-        np.clip(scaled, -LIMIT, LIMIT, out=scaled)
-        return namespace(X).ascontiguousarray(scaled, dtype=np.float32)
+            scaled = X - mean
+            scaled /= scale
+        scaled.clip(-LIMIT, LIMIT, out=scaled)
+        return xp.ascontiguousarray(scaled, dtype=np.float32)
 
 
 def find_standardization(X, weight, kind):
