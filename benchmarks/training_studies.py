@@ -30,7 +30,7 @@ from training_accuracy import DIABETES, load
 from sklearn_ternary import ConstrainedTrainer
 from sklearn_ternary.neural_network import AuxiliaryStepPredictor
 from sklearn_ternary.neural_network._steps.step_control import StepControl
-from sklearn_ternary.neural_network._training import fitting
+from sklearn_ternary.neural_network._training import new_run
 from sklearn_ternary.neural_network._training.history import wilson_interval
 from sklearn_ternary.neural_network._training.run import Run
 
@@ -226,7 +226,7 @@ def _line_data(problem, seed):
 def _searched(problem):
     """States, logarithms of the best factors, and of the rates they belong to."""
     SearchedRun.found = []
-    original, fitting.Run = fitting.Run, SearchedRun
+    original, new_run.Run = new_run.Run, SearchedRun
     try:
         for seed in range(LINE_SEEDS):
             rate = 10.0 ** np.random.default_rng(seed).uniform(-4, -1)
@@ -242,7 +242,7 @@ def _searched(problem):
             }
             fitted(options, train_test_split(X, y, random_state=seed))
     finally:
-        fitting.Run = original
+        new_run.Run = original
     table = np.array(SearchedRun.found)
     return table[:, :-2], table[:, -2], table[:, -1]
 

@@ -68,8 +68,18 @@ class ClassTargets:
 
     def loss(self):
         """The loss for them."""
+        return SoftmaxLoss() if self.out_activation == "softmax" else SigmoidLoss()
+
+    @property
+    def out_activation(self):
+        """What makes probabilities of outputs."""
         several = self.n_outputs > 1 and not self.is_multilabel
-        return SoftmaxLoss() if several else SigmoidLoss()
+        return "softmax" if several else "logistic"
+
+    @property
+    def attributes(self):
+        """What the estimator shows of them."""
+        return {"classes_": self.classes}
 
     def encode(self, y):
         """What the loss takes: int32 classes, or float32 zeros and ones."""
@@ -117,6 +127,8 @@ class NumberTargets:
         Whether y had one dimension.
     """
 
+    out_activation = "identity"
+
     def __init__(self, standardization, loss_name, is_flat):
         self.standardization = standardization
         self.loss_name = loss_name
@@ -128,6 +140,11 @@ class NumberTargets:
         y_2d = y.reshape(len(y), -1)
         found = find_standardization(y_2d, weight, "feature")
         return cls(found, loss_name, y.ndim == 1)
+
+    @property
+    def attributes(self):
+        """What the estimator shows of them."""
+        return {}
 
     @property
     def n_outputs(self):

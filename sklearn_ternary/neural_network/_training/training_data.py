@@ -4,11 +4,8 @@ import numpy as np
 from scipy import sparse
 
 from sklearn_ternary._config import get_config
-from sklearn_ternary._gpu.arrays import is_device_array, like, take, to_host
+from sklearn_ternary._gpu.arrays import is_device_array, like, take
 from sklearn_ternary._gpu.memory import fits
-
-# Up to so many rows, equal ones are merged.
-_MERGED_ROWS = 1000
 
 
 class TrainingData:
@@ -53,41 +50,3 @@ class TrainingData:
         weight = self.weight[chosen]
         share = float(np.mean(weight, dtype=np.float64)) / self.mean_weight
         return X, targets, weight, share
-
-
-def merge_equal_rows(X, y, weight):
-    """Leave out rows of weight 0, and make equal rows of a small set one.
-
-    Then a weight of n and n equal rows are the same to the bit, and the order of the
-    rows is of no importance. Only sets of at most 1,000 rows are merged.
-
-    Parameters
-    ----------
-    X : {ndarray, CuPy array, CSR matrix} of shape (n_samples, n_features)
-    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Numbers.
-    weight : ndarray of shape (n_samples,) or None
-
-    Returns
-    -------
-    chosen : ndarray of int
-        Rows that remain.
-    weight : ndarray of shape (n_chosen,) or None
-        Sums of their weights; None where all are 1.
-    """
-    n = X.shape[0]
-    chosen = np.arange(n)
-    if weight is not None:
-        chosen = np.flatnonzero(weight)
-    if len(chosen) > _MERGED_ROWS or len(chosen) == 0:
-        return chosen, None if weight is None else weight[chosen]
-    rows = to_host(take(X, chosen))
-    rows = rows.toarray() if sparse.issparse(rows) else rows
-    table = np.hstack([rows, y[chosen].reshape(len(chosen), -1)]).astype(np.float64)
-    table += 0.0  # -0 is 0
-    _, first, inverse = np.unique(table, axis=0, return_index=True, return_inverse=True)
-    each = np.ones(len(chosen)) if weight is None else weight[chosen]
-    sums = np.bincount(inverse.ravel(), each, len(first))
-    if (sums == 1).all():
-        sums = None
-    return chosen[first], sums
