@@ -18,6 +18,8 @@ cdef extern from "control.h" nogil:
         pass
     ctypedef struct stern_trust:
         pass
+    ctypedef struct stern_clusters:
+        pass
     ctypedef struct stern_memory:
         pass
     ctypedef struct stern_learner:
@@ -44,12 +46,19 @@ cdef extern from "control.h" nogil:
         Py_ssize_t n_groups
         const long long *groups
         const double *counts
+        const double *lengths
+        stern_clusters *clusters
+        double *row_means
+        double keep
         double *radii
         double *norms
         double *factors
         double *report
     int stern_control_begin(
         const stern_control *c, double loss, const double *sums, double t
+    ) noexcept
+    int stern_control_observe_rows(
+        const stern_control *c, const double *sums
     ) noexcept
     void stern_control_end(
         const stern_control *c, const double *sums, double t
@@ -73,9 +82,11 @@ cdef class Control:
     gain, learning_rate, power_t, radius : float
     n_steps, warmup_steps, controller_steps : float
     schedule, bound : str or None
-    regroup : callable or None
-        Called with the sums before steps are bounded; it may change `groups` and
-        `counts`.
+    clusters : RowClusters or None
+    regroup : callable
+        Called with the sums where clusters are to be found anew; it changes `groups`
+        and `counts`.
+    lengths : ndarray of shape (n_segments,), float64
     groups : ndarray of shape (n_segments,), int64
     counts, radii, norms : ndarray of shape (n_groups,), float64
     factors : ndarray of shape (n_segments,), float64
@@ -90,12 +101,13 @@ cdef class Control:
         self, *, double[::1] signals, double[::1] guard, double[::1] controller,
         double[::1] trust, learner, bint learns, double gain, double learning_rate,
         double power_t, double radius, double n_steps, double warmup_steps,
-        double controller_steps, schedule, bound, regroup,
-        const int64_t[::1] groups, const double[::1] counts, double[::1] radii,
-        double[::1] norms, double[::1] factors, double[::1] report,
+        double controller_steps, schedule, bound, clusters, regroup,
+        const double[::1] lengths, const int64_t[::1] groups,
+        const double[::1] counts, double[::1] radii, double[::1] norms,
+        double[::1] factors, double[::1] report,
     ):
         cdef double[:, ::1] weights
-        cdef double[::1] steps, last
+        cdef double[::1] steps, last, row_means = None, numbers = None
         self._c.signals = <stern_signals *> &signals[0]
         self._c.guard = <stern_guard *> &guard[0]
         self._c.controller = <stern_controller *> &controller[0]
@@ -107,6 +119,7 @@ cdef class Control:
             or trust.nbytes != sizeof(stern_trust)
             or report.shape[0] != STERN_REPORT
             or factors.shape[0] != groups.shape[0]
+            or lengths.shape[0] != groups.shape[0]
             or counts.shape[0] != radii.shape[0]
             or norms.shape[0] != radii.shape[0]
         ):
@@ -123,6 +136,17 @@ cdef class Control:
             self._c.learner.n_steps = &steps[0]
             self._c.learner.last = <stern_memory *> &last[0]
             self._c.learner.learns = learns
+        self._c.clusters = NULL
+        if clusters is not None:
+            numbers, row_means = clusters.numbers, clusters.row_means
+            if (
+                numbers.nbytes != sizeof(stern_clusters)
+                or row_means.shape[0] != groups.shape[0]
+            ):
+                raise ValueError("the clusters have another size")
+            self._c.clusters = <stern_clusters *> &numbers[0]
+            self._c.row_means = &row_means[0]
+            self._c.keep = clusters.keep
         self._c.gain = gain
         self._c.learning_rate = learning_rate
         self._c.power_t = power_t
@@ -136,14 +160,15 @@ cdef class Control:
         self._c.n_groups = radii.shape[0]
         self._c.groups = <const long long *> &groups[0]
         self._c.counts = &counts[0]
+        self._c.lengths = &lengths[0]
         self._c.radii = &radii[0]
         self._c.norms = &norms[0]
         self._c.factors = &factors[0]
         self._c.report = &report[0]
         self._regroup = regroup
         self._held = (
-            signals, guard, controller, trust, learner, groups, counts, radii, norms,
-            factors, report,
+            signals, guard, controller, trust, learner, numbers, row_means, lengths,
+            groups, counts, radii, norms, factors, report,
         )
 
     def step(self, double loss, sums, double t):
@@ -165,7 +190,7 @@ cdef class Control:
             raise ValueError("sums are not those of the segments")
         if not stern_control_begin(&self._c, loss, &table[0, 0], t):
             return False
-        if self._regroup is not None:
+        if self._c.clusters and stern_control_observe_rows(&self._c, &table[0, 0]):
             self._regroup(sums)
         stern_control_end(&self._c, &table[0, 0], t)
         return True

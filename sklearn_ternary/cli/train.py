@@ -147,7 +147,8 @@ def train(
         started = time.perf_counter()
         _fit(model, X, y)
         seconds = time.perf_counter() - started
-        model.save(out)
+        # The file is that of a model, not of this run.
+        model.set_params(checkpoint_dir=None, resume="auto").save(out)
     summary = model.training_summary_
     interrupted = summary["interrupted"]
     if own_folder and not interrupted:

@@ -258,10 +258,16 @@ class AuxiliaryStepPredictor(RegressorMixin, BaseEstimator):
                 self._start(n, np.zeros((1, 2)))
         else:
             X = validate_data(self, X, reset=False, dtype=np.float64)
-        if X.shape[1] != n or self._network.coefs[-1].shape[1] != 2:
+        if X.shape[1] != n:
             raise ValueError(
                 f"X has {X.shape[1]} features; a state of training has {n}: "
-                f"{', '.join(FEATURES)}, and a prediction 2 outputs"
+                f"{', '.join(FEATURES)}"
+            )
+        n_outputs = self._network.coefs[-1].shape[1]
+        if n_outputs != 2:
+            raise ValueError(
+                f"the network was fitted to y of {n_outputs} columns; a step has 2, "
+                "of learning rate and radius"
             )
         return X
 

@@ -222,7 +222,6 @@ def test_radii_of_clusters_follow_the_norms_of_their_parameters():
     """r_k = r |p_k| / |p|, and a tenth of the share by number where that is more."""
     segments = make_segments(((4, 5), (4, 5)), by_rows=True)
     trust = TrustRegion("cluster", 0.1, segments, 2.0, 4)  # one stays empty
-    trust.clusters.observe = lambda squares: True
 
     def find(sizes):
         trust.clusters.labels = np.array([2, 2, 0, 0, 3, 3, 3, 3])
@@ -382,6 +381,9 @@ def test_predicted_steps_are_bounded():
         predictor.predict_step(np.full((1, 6), np.nan), learning_rate=1, radius=1)
     with pytest.raises(ValueError, match="6"):
         predictor.predict_step(np.ones((1, 5)), learning_rate=1, radius=1)
+    other = AuxiliaryStepPredictor(max_iter=1).fit(X[:9], X[:9, 0])
+    with pytest.raises(ValueError, match="fitted to y of 1"):
+        other.predict_step(X, learning_rate=1, radius=1)
 
 
 def test_rewards_grow_on_a_bowl():

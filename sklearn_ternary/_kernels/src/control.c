@@ -251,6 +251,16 @@ int stern_control_begin(const stern_control *c, double loss, const double *sums,
     return 1;
 }
 
+int stern_control_observe_rows(const stern_control *c, const double *sums)
+{
+    const double n = c->clusters->n_seen += 1, share = n == 1 ? 1 : 1 - c->keep;
+    for (ptrdiff_t i = 0; i < c->n_segments; ++i) {
+        const double mean = sums[i * STERN_STEP_SUMS] / c->lengths[i];
+        c->row_means[i] += (mean - c->row_means[i]) * share;
+    }
+    return c->clusters->refit_pending != 0 || n == 1 || n == 5 || n == 20 || n == 60;
+}
+
 void stern_control_end(const stern_control *c, const double *sums, double t)
 {
     const stern_controller *u = c->controller;

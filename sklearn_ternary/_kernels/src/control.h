@@ -27,6 +27,11 @@ typedef struct {
     double scale, first_norm, is_active, n_rejected;
 } stern_trust;
 
+/* row_clusters.py */
+typedef struct {
+    double n_seen, refit_pending;
+} stern_clusters;
+
 /* What the network saw and answered at the last step. */
 typedef struct {
     double is_known, features[STERN_FEATURES], hidden[STERN_HIDDEN], outputs[STERN_OUTPUTS];
@@ -59,14 +64,20 @@ typedef struct {
     ptrdiff_t n_segments, n_groups;
     const long long *groups; /* of each segment */
     const double *counts;    /* values of each group */
+    const double *lengths;   /* values of each segment */
+    stern_clusters *clusters;
+    double *row_means; /* of squared gradients, of each segment */
+    double keep;
     double *radii, *norms;   /* of each group */
     double *factors;         /* of the last step, and of the new one */
     double *report;
 } stern_control;
 
-/* One step is both, one after another; between them groups may change. Sums are five of
- * each segment, t counts from 0. `begin` returns 0 where training has failed, and
- * nothing but the guard has changed. */
+/* One step is `begin` and `end`, one after another. Sums are five of each segment, t
+ * counts from 0. `begin` returns 0 where training has failed, and nothing but the guard
+ * has changed. In between, where there are clusters, `observe_rows` takes in a gradient
+ * and returns whether they are to be found anew. */
 int stern_control_begin(const stern_control *c, double loss, const double *sums, double t);
+int stern_control_observe_rows(const stern_control *c, const double *sums);
 void stern_control_end(const stern_control *c, const double *sums, double t);
 #endif

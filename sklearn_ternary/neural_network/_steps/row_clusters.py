@@ -3,13 +3,14 @@
 import numpy as np
 
 from sklearn_ternary._config import config_context, current_config
+from sklearn_ternary.neural_network._steps.numbers import Number, Numbers
 
 # Steps at which clusters are found anew, besides the start of every epoch.
 _REFIT_STEPS = (1, 5, 20, 60)
 _TINY = 1e-20
 
 
-class RowClusters:
+class RowClusters(Numbers):
     """Rows put together by :class:`~sklearn_ternary.ClusteredKMeans`.
 
     The features of a row are the logarithms of the running mean of its squared
@@ -34,7 +35,12 @@ class RowClusters:
         Whether to find them anew at the next step.
     """
 
+    NUMBERS = "n_seen", "refit_pending"
+    n_seen = Number(int)
+    refit_pending = Number(bool)
+
     def __init__(self, lengths, n_clusters, keep, random_state):
+        super().__init__()
         self.lengths = lengths
         self.n_clusters = min(n_clusters, len(lengths))
         self.keep = keep
@@ -42,8 +48,6 @@ class RowClusters:
         self.labels = np.zeros(len(lengths), dtype=np.int32)
         self.centers = np.zeros((0, 2))
         self.row_means = np.zeros(len(lengths))
-        self.n_seen = 0
-        self.refit_pending = False
 
     def observe(self, squares):
         """Take in a gradient.
@@ -89,18 +93,15 @@ class RowClusters:
 
     @property
     def state(self):
-        return {
+        return super().state | {
             "labels": self.labels,
             "centers": self.centers,
             "row_means": self.row_means,
-            "n_seen": self.n_seen,
-            "refit_pending": self.refit_pending,
         }
 
     @state.setter
     def state(self, state):
+        Numbers.state.fset(self, state)
         self.labels = np.array(state["labels"], dtype=np.int32)
         self.centers = np.array(state["centers"], dtype=np.float64).reshape(-1, 2)
-        self.row_means = np.array(state["row_means"], dtype=np.float64)
-        self.n_seen = int(state["n_seen"])
-        self.refit_pending = bool(state["refit_pending"])
+        self.row_means[:] = state["row_means"]

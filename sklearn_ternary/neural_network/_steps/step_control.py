@@ -100,7 +100,7 @@ class StepControl:
         )
         if t < self.controller_steps:
             self.controller.update(features, trust.is_active)
-        if trust.clusters is not None:
+        if trust.clusters is not None and trust.clusters.observe(sums[:, 0]):
             trust.regroup(sums)
         base = base_schedule(
             self.schedule, t, self.n_steps, self.warmup_steps, self.power_t
@@ -138,7 +138,9 @@ class StepControl:
             schedule=self.schedule,
             power_t=self.power_t,
             bound=trust.kind,
-            regroup=None if trust.clusters is None else trust.regroup,
+            clusters=trust.clusters,
+            regroup=trust.regroup,
+            lengths=trust.lengths,
             groups=trust.groups,
             counts=trust.counts,
             radii=trust.radii,

@@ -103,16 +103,15 @@ class TrustRegion(Numbers):
         self._group()
 
     def regroup(self, sums):
-        """Take in a gradient, and find the clusters anew where it is time.
+        """Find the clusters anew.
 
         Parameters
         ----------
         sums : ndarray of shape (n_segments, 5)
             From `find_direction`.
         """
-        if self.clusters.observe(sums[:, 0]):
-            self.clusters.find(np.sqrt(sums[:, 4] / self.lengths))
-            self._group()
+        self.clusters.find(np.sqrt(sums[:, 4] / self.lengths))
+        self._group()
 
     def bound(self, learning_rate, multiplier, sums):
         """Learning rate of each segment for a step within the radius.
