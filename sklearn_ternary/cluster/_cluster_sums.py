@@ -30,6 +30,11 @@ class ClusterSums:
         self.totals = np.zeros(shape)
         self.counts = np.zeros(shape, dtype=np.int64)
 
+    def clear(self):
+        """No cluster has rows."""
+        for array in (self.sums, self.totals, self.counts):
+            array.fill(0)
+
     def move(self, rows, weight, old_labels, labels):
         """Move rows between clusters."""
         n = rows.shape[0]

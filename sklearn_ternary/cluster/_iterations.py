@@ -95,9 +95,9 @@ class _OneByOne:
         labels = self.labels
         # What rows that came and went left in the sums is rounding: once more, of
         # the rows that there are.
-        sums = ClusterSums(self.rows, len(centers))
-        sums.move(self.rows, self.weight, np.full_like(labels, -1), labels)
-        means = sums.means(self.rows, self.weight, previous, labels)
+        self.sums.clear()
+        self.sums.move(self.rows, self.weight, np.full_like(labels, -1), labels)
+        means = self.sums.means(self.rows, self.weight, previous, labels)
         if self.approximate or shift > 0 or not np.array_equal(means, centers):
             centers = means
             labelling = _Nearest() if self.approximate else self.labelling
