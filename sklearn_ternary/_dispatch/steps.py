@@ -41,7 +41,7 @@ def choose_steps(size, dtype, *, config=None):
     choice = choose("multiply_float", size, dtype, config=config)
     if choice.backend == "cuda" and dtype == np.float32:
         module = importlib.import_module(f"{_MODULES['cuda']}.steps")
-        return module.Steps(_device_number(config))
+        return module.make_steps(_device_number(config))
     if choice.backend != "cpu":
         return steps
     module = importlib.import_module(f"{_MODULES['cpu']}.steps")

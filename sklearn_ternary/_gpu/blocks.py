@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from sklearn_ternary._gpu.device import runs_kernels
+from sklearn_ternary._gpu.expressions import clusters
 from sklearn_ternary._gpu.kernels import launch, macros_of, n_blocks
 from sklearn_ternary._gpu.lloyd import (
     Centers,
@@ -15,6 +17,7 @@ from sklearn_ternary._gpu.lloyd import (
 from sklearn_ternary._gpu.memory import free_bytes
 from sklearn_ternary._gpu.transfer import row_by_row
 from sklearn_ternary._reference.lloyd import POTENTIAL_ROWS
+from sklearn_ternary._reference.lloyd import potentials as defined_potentials
 
 _CANDIDATES = 4
 # Bits of a value in the sums, and of the sums.
@@ -40,6 +43,12 @@ def _label_distances(cupy, X, whole, labels):
     grid = n_blocks(cupy, n, 32)
     launch(cupy, "clusters", "label_distances", grid, args, macros=macros_of(X.dtype))
     return distances
+
+
+def make_block(lane, X):
+    """The `Block` of rows, as their device can work on them."""
+    with lane.active() as cupy:
+        return (Block if runs_kernels(cupy) else ExpressedBlock)(lane, X)
 
 
 class Block:
@@ -144,6 +153,33 @@ class Block:
             args = (*args, old_labels, labels, np.int32(lanes), *sums.arrays)
             grid, macros = n_blocks(cupy, n, 256 >> lanes), macros_of(self.X.dtype)
             launch(cupy, "clusters", "move_rows", grid, args, macros=macros)
+
+
+class ExpressedBlock(Block):
+    """A `Block` whose steps are expressions of CuPy."""
+
+    def keep_split(self):
+        """Nothing is kept of the rows."""
+
+    def nearest(self, centers):
+        """Labels, int32."""
+        with self.lane.active() as cupy:
+            there = self.lane.put(centers)
+            return clusters.nearest_centers(cupy, self.X, there, self._frame)
+
+    def potentials(self, candidates, closest, weight, *, keep=False):
+        """`_reference.potentials` for candidates."""
+        with self.lane.active():
+            there = self.lane.put(candidates)
+            minima = closest[None] if keep else None
+            args = self.X, self._frame, None, there, closest, weight, minima
+            return defined_potentials(*args)
+
+    def move(self, weight, old_labels, labels, sums):
+        """Move rows between clusters, in the `FixedSums` of the lane."""
+        with self.lane.active() as cupy:
+            args = self.X, self._frame, weight, old_labels, labels, sums
+            clusters.move_rows(cupy, *args)
 
 
 class FixedSums:

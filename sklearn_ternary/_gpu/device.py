@@ -5,7 +5,8 @@ import importlib.util
 import os
 from typing import NamedTuple
 
-# Of the kernels with tensor cores and asynchronous copies.
+# Of the kernels, which use tensor cores and asynchronous copies; before it, the
+# operations are expressions of CuPy.
 MIN_CAPABILITY = (8, 0)
 _INSTALL = "install sklearn-ternary[gpu]"
 _DRIVER = "/proc/driver/nvidia/version"
@@ -150,16 +151,6 @@ def current_info(cupy):
     return info(cupy.cuda.runtime.getDevice())
 
 
-def has_tensor_cores(cupy):
+def runs_kernels(cupy):
     """Whether the current device has compute capability 8.0 or later."""
     return current_info(cupy).capability >= MIN_CAPABILITY
-
-
-def require_capability(cupy, needed):
-    """Raise NotImplementedError on devices before a compute capability."""
-    here = current_info(cupy)
-    if here.capability < needed:
-        has, least = (".".join(map(str, c)) for c in (here.capability, needed))
-        raise NotImplementedError(
-            f"{here.name} has compute capability {has}; {least} is needed"
-        )

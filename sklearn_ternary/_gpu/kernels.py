@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from sklearn_ternary._gpu.compiler import compiled_module
-from sklearn_ternary._gpu.device import current_info, info
+from sklearn_ternary._gpu.device import MIN_CAPABILITY, current_info, info
 from sklearn_ternary._gpu.grids import blocks_per_multiprocessor
 
 _FOLDER = Path(__file__).parent
@@ -26,6 +26,8 @@ _HEADERS = {
     "searches": ("real", "rows", "groups"),
     "steps": ("rows",),
 }
+# What is not in `expressions`: it is for devices before compute capability 8.0, too.
+OF_ALL_DEVICES = ("clipping", "scales", "searches")
 # Training is in single precision.
 _SINGLE = ("losses", "network")
 # Sizes that compilations of a file are for.
@@ -64,6 +66,8 @@ def variants(file):
 def _module(cupy, file, macros, device):
     options = (*OPTIONS, *(f"-D{macro}" for macro in macros))
     capability = info(device).capability
+    if capability < MIN_CAPABILITY and file not in OF_ALL_DEVICES:
+        raise NotImplementedError(f"{file}.cu is for compute capability 8.0 and later")
     return compiled_module(cupy, file, source(file), options, capability)
 
 

@@ -3,7 +3,7 @@
 import contextlib
 
 from sklearn_ternary._gpu.arrays import is_device_array
-from sklearn_ternary._gpu.blocks import Block
+from sklearn_ternary._gpu.blocks import make_block
 from sklearn_ternary._gpu.device import require
 from sklearn_ternary._gpu.memory import fits, piece_rows
 from sklearn_ternary._gpu.transfer import Slot
@@ -82,7 +82,7 @@ class Pieces:
         if is_device_array(X):
             self.home = Lane(cupy, X.device.id)
             self.lanes, self.parts = [self.home], [slice(0, len(X))]
-            self._blocks = [Block(self.home, X)]
+            self._blocks = [make_block(self.home, X)]
             return
         self.home = Lane(cupy, numbers[0])
         if len(numbers) == 1:
@@ -99,7 +99,7 @@ class Pieces:
             self._blocks = []
             for lane, part in zip(self.lanes, self.parts, strict=True):
                 with lane.active():
-                    self._blocks.append(Block(lane, cupy.asarray(X[part])))
+                    self._blocks.append(make_block(lane, cupy.asarray(X[part])))
             return
         self._slots = [Slot(cupy, number) for number in (*numbers, *numbers)]
         lanes = [Lane(cupy, slot.number, slot.stream) for slot in self._slots]
@@ -140,7 +140,7 @@ class Pieces:
             # Its memory of the host is free when the piece before has been used.
             slot.wait()
             with lane.active():
-                block = Block(lane, slot.upload(0, self._X[part]))
+                block = make_block(lane, slot.upload(0, self._X[part]))
             yield part, block
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sklearn_ternary._gpu.device import current_info, has_tensor_cores
+from sklearn_ternary._gpu.device import current_info
 from sklearn_ternary._gpu.kernels import launch, macros_of, n_blocks
 from sklearn_ternary._gpu.transfer import row_by_row
 from sklearn_ternary._reference.lloyd import Frame
@@ -139,10 +139,6 @@ def find_labels(cupy, X, centers, frame, split=None, look=None):
     n, d = X.shape
     look = CoarseLook() if look is None else look
     labels = cupy.empty(n, np.int32)
-    if n and not has_tensor_cores(cupy):
-        n_open, all_open = cupy.full(1, n, np.uint64), cupy.arange(n, dtype=np.int64)
-        _find_exactly(cupy, X, centers, all_open, n_open, labels)
-        return labels
     step = max(_TILE, SPLIT_BYTES // split_bytes(1, d)) if split is None else n
     for first in range(0, n, step):
         rows = slice(first, min(first + step, n))

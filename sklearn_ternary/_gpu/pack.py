@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sklearn_ternary._gpu import expressions
+from sklearn_ternary._gpu.expressions import codes as expressions
 from sklearn_ternary._gpu.kernels import launch, macros_of, n_blocks, reads_whole
 from sklearn_ternary._gpu.quantize import (
     LAYOUTS,
@@ -98,7 +98,7 @@ def find_invalid(packed, layout, *, device=None):
 @first_found
 def _find_invalid(cupy, units, layout):
     if layout not in LAYOUTS:
-        return expressions.find_invalid(units, layout)
+        return expressions.find_invalid(cupy, units, layout)
     return find(cupy, "codec", f"find_invalid_{layout}", units, ())
 
 

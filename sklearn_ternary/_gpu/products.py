@@ -5,22 +5,18 @@ import numpy as np
 from sklearn_ternary._gpu.arrays import is_device_array, to_host
 from sklearn_ternary._gpu.device import (
     current_info,
-    has_tensor_cores,
     numbers_of,
     require,
-    require_capability,
+    runs_kernels,
 )
 from sklearn_ternary._gpu.kernels import launch
 from sklearn_ternary._gpu.pack import pack, unpack, unpack_values
 from sklearn_ternary._reference.groups import n_groups
-from sklearn_ternary._reference.matmul import split_scale
+from sklearn_ternary._reference.matmul import PackedMatrix, split_scale
 
 SLAB = 128
-# Rows of activations up to which a matrix is read once for each of them; without
-# tensor cores it always is.
+# Rows of activations up to which a matrix is read once for each of them.
 GEMV_ROWS = 4
-# Of the instruction for products of four bytes.
-_MIN_CAPABILITY = (6, 1)
 # Results of a tile are one or two times as many as its rows; stages of shared memory.
 _TILE = 128
 _SHARED = {1: 3 * (16384 + 4096), 2: 4 * (16384 + 2 * 4096)}
@@ -53,6 +49,8 @@ def _with_rows(multiply, matrix, X, device):
 def _multiply_int8(cupy, matrix, X):
     # The form is kept: a matrix of the host goes to a device once.
     number = cupy.cuda.runtime.getDevice()
+    if not runs_kernels(cupy):
+        return matrix.form(("cuda, expressed", number), _expressed).matmul_int8(X)
     return matrix.form(("cuda", number), DeviceMatrix).matmul_int8(cupy, X)
 
 
@@ -82,6 +80,13 @@ def _packed_on_device(packed, n_values, layout, scale, group_size, transposed):
     return cupy.asarray(packed), cupy.asarray(scale)
 
 
+def _expressed(packed, n_values, layout, scale, group_size, transposed):
+    """The definition, with bytes and scales on the device."""
+    there = _packed_on_device(packed, n_values, layout, scale, group_size, transposed)
+    packed, scale = there
+    return PackedMatrix(packed, n_values, layout, scale, group_size, transposed)
+
+
 class DeviceMatrix:
     """A ternary matrix on the current device, made ready for products.
 
@@ -90,7 +95,6 @@ class DeviceMatrix:
 
     def __init__(self, packed, n_values, layout, scale, group_size, transposed):
         cupy = require()
-        require_capability(cupy, _MIN_CAPABILITY)
         stored = (packed.shape[0], n_values)
         n_results, n_inner = stored[::-1] if transposed else stored
         if n_inner > _MOST_COLUMNS:
@@ -167,7 +171,7 @@ class _Part:
         whole = self.n == y.shape[1]
         out = y if whole else cupy.empty((n_rows, self.n), np.float32)
         args = (q, self.weights, steps, sums, self.scale)
-        if n_rows <= GEMV_ROWS or not has_tensor_cores(cupy):
+        if n_rows <= GEMV_ROWS:
             self._row_by_row(cupy, args, groups, n_rows, out)
         else:
             self._by_tiles(cupy, args, groups, n_rows, out)

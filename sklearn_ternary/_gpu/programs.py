@@ -2,13 +2,14 @@
 
 Products are cuBLAS's. Those of codes have exact sums, since what is multiplied are
 small integers. All other steps are kernels, most of them one for an operation, and
-each sum has an order of its own.
+each sum has an order of its own; before compute capability 8.0 they are expressions.
 """
 
 import numpy as np
 
 from sklearn_ternary._gpu.arrays import assign, like
-from sklearn_ternary._gpu.device import require
+from sklearn_ternary._gpu.device import require, runs_kernels
+from sklearn_ternary._gpu.expressions.programs import OPERATIONS
 from sklearn_ternary._gpu.graphs import Graphs
 from sklearn_ternary._gpu.kernels import n_blocks, prepare
 from sklearn_ternary._gpu.scales import Groups
@@ -49,6 +50,8 @@ class Program(ReferenceProgram):
         self._cupy = require(device)
         self._device = self._cupy.cuda.Device(device)
         self._graphs = Graphs(self._cupy)
+        with self._device:
+            self._runs_kernels = runs_kernels(self._cupy)
 
     def buffer(self, *shape, dtype=None):
         """An array of zeros on the device."""
@@ -72,7 +75,9 @@ class Program(ReferenceProgram):
         """
         with self._device:
             args = self._on_device(args)
-            if operation in _ELEMENTWISE:
+            if not self._runs_kernels and operation in OPERATIONS:
+                super().call(OPERATIONS[operation], *args)
+            elif operation in _ELEMENTWISE:
                 self._add_elementwise(operation, *args)
             elif operation in _OUTPUT_LOSSES:
                 self._add_output_loss(operation, *args)

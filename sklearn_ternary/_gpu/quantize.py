@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sklearn_ternary._gpu import expressions
 from sklearn_ternary._gpu.arrays import contiguous
+from sklearn_ternary._gpu.expressions import codes as expressions
 from sklearn_ternary._gpu.kernels import launch, macros_of, n_blocks, reads_whole
 from sklearn_ternary._gpu.scales import group_scale
 from sklearn_ternary._gpu.transfer import row_by_row

@@ -14,21 +14,35 @@ _FEW_CHUNKS = 64
 _ROWS_PER_BLOCK = 512
 
 
-@row_by_row
-def group_scale(cupy, X, group_size, scale, n_levels):
+def group_scale(X, group_size, scale, n_levels, *, device=None):
     """Scale and threshold of every group, each of shape (R, G)."""
+    found = _searched_scale if scale in ("mse", "norm") else _group_scale
+    return found(X, group_size, scale, n_levels, device=device)
+
+
+@row_by_row
+def _group_scale(cupy, X, group_size, scale, n_levels):
+    groups = _empty_groups(cupy, X, group_size, n_levels)
+    if groups.scales.size:
+        groups.find(scale)
+    return groups.scales, groups.thresholds
+
+
+@row_by_row
+def _searched_scale(cupy, X, group_size, scale, n_levels):
+    groups = _empty_groups(cupy, X, group_size, n_levels)
+    if groups.scales.size:
+        search(groups, keep_norm=scale == "norm")
+    return groups.scales, groups.thresholds
+
+
+def _empty_groups(cupy, X, group_size, n_levels):
+    """`Groups` with new arrays for what is found."""
     n_rows, n_columns = X.shape
     group_size = min(group_size, n_columns or 1)
     shape = (n_rows, n_groups(n_columns, group_size))
     scales, thresholds = cupy.empty(shape, X.dtype), cupy.empty(shape, X.dtype)
-    if not scales.size:
-        return scales, thresholds
-    groups = Groups(cupy, X, group_size, n_levels, scales, thresholds)
-    if scale in ("mse", "norm"):
-        search(groups, keep_norm=scale == "norm")
-    else:
-        groups.find(scale)
-    return scales, thresholds
+    return Groups(cupy, X, group_size, n_levels, scales, thresholds)
 
 
 class Groups:

@@ -2,11 +2,19 @@
 
 import numpy as np
 
-from sklearn_ternary._gpu.device import require
+from sklearn_ternary._gpu.device import require, runs_kernels
 from sklearn_ternary._gpu.kernels import launch, n_blocks
+from sklearn_ternary._reference import steps as definitions
 from sklearn_ternary._reference.steps import BLOCK, N_SUMS, PIECE
 
 _BLOCKS = PIECE // BLOCK
+
+
+def make_steps(device=None):
+    """The `Steps` of a device, as it can do them."""
+    cupy = require(device)
+    with cupy.cuda.Device(device):
+        return (Steps if runs_kernels(cupy) else ExpressedSteps)(device)
 
 
 class Steps:
@@ -163,6 +171,42 @@ class Steps:
         if key not in self._pieces:
             self._pieces[key] = _Pieces(self._cupy, bounds.tolist())
         return self._pieces[key]
+
+
+class ExpressedSteps(Steps):
+    """`Steps` as expressions: the definitions, where arrays of the device are given."""
+
+    def adamw_direction(self, *args):
+        """Direction of AdamW, with a second moment for each element."""
+        return self._defined("adamw_direction", *args)
+
+    def sgd_direction(self, *args):
+        """Direction of gradient descent with momentum."""
+        return self._defined("sgd_direction", *args)
+
+    def shared_direction(self, *args):
+        """Direction of AdamW where the values of a row have one divisor."""
+        return self._defined("shared_direction", *args)
+
+    def apply_step(self, *args):
+        """Add a multiple of the direction to each segment of the parameters."""
+        self._defined("apply_step", *args)
+
+    def square_sums(self, x, bounds):
+        """Sum of the squares of each part. Waits."""
+        return self._defined("square_sums", x, bounds).get()
+
+    def abs_sums(self, x, bounds):
+        """Sum of the magnitudes of each part. Waits."""
+        return self._defined("abs_sums", x, bounds).get()
+
+    def ternary_gradient(self, *args):
+        """Round a gradient to three levels, and keep what that leaves out."""
+        self._defined("ternary_gradient", *args)
+
+    def _defined(self, name, *args):
+        with self._device:
+            return getattr(definitions, name)(*args)
 
 
 class _Pieces:

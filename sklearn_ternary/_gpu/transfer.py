@@ -1,7 +1,8 @@
 """Operations on arrays of NumPy: to the device in pieces, and back.
 
 Each decorator makes, of a function of CuPy arrays, one that also takes NumPy
-arrays. It says how the results of pieces of the rows make up the result.
+arrays. It says how the results of pieces of the rows make up the result. On devices
+before compute capability 8.0 it is `expressions` that are called.
 """
 
 import functools
@@ -10,7 +11,8 @@ import itertools
 import numpy as np
 
 from sklearn_ternary._gpu.arrays import is_device_array
-from sklearn_ternary._gpu.device import devices_of, require
+from sklearn_ternary._gpu.device import devices_of, require, runs_kernels
+from sklearn_ternary._gpu.expressions import OPERATIONS
 from sklearn_ternary._gpu.memory import halving, piece_rows
 
 
@@ -66,6 +68,8 @@ def _nothing(start, parts):
 
 
 def _operation(function, join):
+    function = _by_capability(function)
+
     @functools.wraps(function)
     def operation(*args, device=None):
         cupy = require(device)
@@ -83,6 +87,17 @@ def _operation(function, join):
             return _with_pieces(cupy, args[0], fraction, work)
 
     return operation
+
+
+def _by_capability(function):
+    """The function, or on a device that its kernels are not for what expresses it."""
+    expressed = OPERATIONS.get(function.__name__.lstrip("_"), function)
+
+    @functools.wraps(function)
+    def chosen(cupy, *args):
+        return (function if runs_kernels(cupy) else expressed)(cupy, *args)
+
+    return chosen
 
 
 def _on_device(cupy, function, args):

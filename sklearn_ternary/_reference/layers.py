@@ -7,7 +7,7 @@ is that of the loss by the array of the same shape.
 
 import numpy as np
 
-from sklearn_ternary._reference.matmul import _integer_product
+from sklearn_ternary._reference.matmul import integer_product, largest_magnitudes
 from sklearn_ternary._reference.quantize import group_scale, quantize_codes
 
 EPSILON = 1e-6  # under the root of RMSNorm
@@ -53,7 +53,7 @@ def round_rows(X, rounded, q, step):
     See `quantize_activations` in `sklearn_ternary._reference.matmul`.
     """
     one = X.dtype.type
-    most = np.abs(X).max(axis=1, initial=0)
+    most = largest_magnitudes(X)
     finite = np.isfinite(most)
     most = np.where(finite, np.maximum(most, one(1e-5)), one(np.nan))
     with np.errstate(invalid="ignore"):
@@ -67,7 +67,7 @@ def round_rows(X, rounded, q, step):
 
 def multiply_codes(q, step, form, scale, out):
     """``out = ((q @ codes.T) * scale) * step``; the sums are exact."""
-    dot = _integer_product(q, form).astype(out.dtype)
+    dot = integer_product(q, form).astype(out.dtype)
     np.multiply(dot * scale, step[:, None], out=out)
 
 
@@ -128,9 +128,9 @@ def squared_relu_gradient(X, dY, dX):
 def row_sum(X):
     """Sum of each row: `LANES` partial sums along it, folded in halves."""
     n, d = X.shape
-    padded = np.zeros((n, -(-d // LANES) * LANES), dtype=X.dtype)
+    padded = np.zeros_like(X, shape=(n, -(-d // LANES) * LANES))
     padded[:, :d] = X
-    lanes = np.zeros((n, LANES), dtype=X.dtype)
+    lanes = np.zeros_like(X, shape=(n, LANES))
     for i in range(0, padded.shape[1], LANES):
         lanes += padded[:, i : i + LANES]
     while lanes.shape[1] > 1:
@@ -153,7 +153,7 @@ def rms_norm(X, gain, out, inverse):
     np.multiply(X * inverse[:, None], gain, out=out)
 
 
-def rms_norm_gradient(X, gain, inverse, dY, dX, dgain):
+def rms_norm_gradient(X, gain, inverse, dY, dX, dgain, column_sum=column_sum):
     """Gradients of `rms_norm` by X and by the gain."""
     unit = X * inverse[:, None]
     column_sum(dY * unit, dgain)
@@ -178,7 +178,7 @@ def dropout(X, key, rate, out):
 
 def _random_words(key, n):
     """32 random bits for each place: a counter, mixed twice (MurmurHash3's mixer)."""
-    words = np.arange(n, dtype=np.uint32) ^ key[0]
+    words = np.arange(n, dtype=np.uint32, like=key) ^ key[0]
     for constant in (key[1], np.uint32(0x9E3779B9)):
         words ^= words >> np.uint32(16)
         words *= np.uint32(0x85EBCA6B)

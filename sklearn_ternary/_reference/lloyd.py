@@ -67,7 +67,7 @@ def slice_rows(n_rows, n_slices):
 def squared_distances(a, b):
     """Squared distances along the last axis of two arrays that broadcast."""
     shape = np.broadcast_shapes(a.shape, b.shape)
-    lanes = np.zeros((*shape[:-1], LANES))
+    lanes = np.zeros_like(a, shape=(*shape[:-1], LANES), dtype=float)
     # A distance beyond the range is infinite.
     with np.errstate(over="ignore"):
         for t in range(0, shape[-1], LANES):
@@ -245,7 +245,7 @@ def potentials(X, frame, tiles, candidates, closest, weight, minima=None):
 
 def _frame_distances(X, frame, candidates):
     rows, others = in_frame(X, frame), in_frame(candidates, frame)
-    total = np.zeros((len(rows), len(others)), dtype=X.dtype)
+    total = np.zeros_like(rows, shape=(len(rows), len(others)))
     for t in range(X.shape[1]):
         difference = rows[:, t, None] - others[:, t]
         total += difference * difference
@@ -255,12 +255,12 @@ def _frame_distances(X, frame, candidates):
 def _run_sums(minima, weight):
     n, m = minima.shape
     runs = -(-n // POTENTIAL_ROWS)
-    terms = np.zeros((runs * POTENTIAL_ROWS, m))
+    terms = np.zeros_like(minima, shape=(runs * POTENTIAL_ROWS, m), dtype=float)
     terms[:n] = minima
     if weight is not None:
         terms[:n] *= weight.astype(np.float64)[:, None]
     terms = terms.reshape(runs, POTENTIAL_ROWS // TILE, TILE, m)
-    lanes = np.zeros((runs, TILE, m))
+    lanes = np.zeros_like(terms, shape=(runs, TILE, m))
     for i in range(terms.shape[1]):
         lanes += terms[:, i]
     while lanes.shape[1] > 1:

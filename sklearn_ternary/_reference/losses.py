@@ -10,7 +10,7 @@ import numpy as np
 
 def softmax_loss(Z, labels, weight, dZ, value):
     """Cross-entropy of the softmax of each row; labels are int32."""
-    rows = np.arange(len(Z))
+    rows = np.arange(len(Z), like=Z)
     shifted = Z - Z.max(axis=1, keepdims=True)
     powers = np.exp(shifted)
     sums = powers.sum(axis=1, keepdims=True)
@@ -53,9 +53,9 @@ def _finish(losses, gradient, weight, dZ, value):
     """Weight the losses and gradients of the samples."""
     losses = losses.astype(np.float64)
     if weight is None:
-        total, each = float(len(losses)), np.ones(len(losses))
+        share = np.ones_like(losses) / len(losses)
     else:
-        total, each = float(np.sum(weight, dtype=np.float64)), weight.astype(np.float64)
-    share = each / total if total > 0 else np.zeros(len(losses))
-    value[0] = float(np.dot(losses, share))
+        total = np.sum(weight, dtype=np.float64)
+        share = weight.astype(np.float64) / np.where(total > 0, total, np.inf)
+    value[0] = np.dot(losses, share)
     np.multiply(gradient, share[:, None].astype(dZ.dtype), out=dZ)

@@ -44,7 +44,7 @@ def quantize_activations(X):
     Ma et al., "The Era of 1-bit LLMs: All Large Language Models are in 1.58 Bits",
     2024, https://arxiv.org/abs/2402.17764
     """
-    most = np.abs(X).max(axis=1, initial=0)
+    most = largest_magnitudes(X)
     finite = np.isfinite(most)
     most = np.where(finite, np.maximum(most, np.float32(1e-5)), np.float32(np.nan))
     factor = np.float32(127) / most
@@ -52,6 +52,11 @@ def quantize_activations(X):
         steps = np.rint(X * factor[:, None])
     steps[~finite] = 0
     return np.clip(steps, -128, 127).astype(np.int8), most / np.float32(127)
+
+
+def largest_magnitudes(X):
+    """Largest magnitude of each row; 0 where there is none."""
+    return np.abs(X).max(axis=1) if X.shape[1] else np.zeros_like(X, shape=len(X))
 
 
 def matmul_int8(codes, scale, group_size, q, step):
@@ -73,21 +78,23 @@ def matmul_int8(codes, scale, group_size, q, step):
     -------
     y : ndarray of shape (N, M), float32
     """
-    total = np.zeros((q.shape[0], codes.shape[0]), dtype=np.float32)
+    total = np.zeros_like(q, shape=(len(q), len(codes)), dtype=np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         for g in range(n_groups(codes.shape[1], group_size)):
             columns = slice(g * group_size, (g + 1) * group_size)
-            dot = _integer_product(q[:, columns], codes[:, columns])
+            dot = integer_product(q[:, columns], codes[:, columns])
             total += scale[:, g] * dot.astype(np.float32)
         return total * step[:, None]
 
 
-def _integer_product(q, codes):
+def integer_product(q, codes):
     """``q @ codes.T`` in int64.
 
-    In float64, which is exact: no sum exceeds 2**53 for fewer than 2**46 values.
+    In floats, which is exact: no sum exceeds 2**24 for up to 2**17 values, nor 2**53
+    for fewer than 2**46.
     """
-    return (q.astype(np.float64) @ codes.astype(np.float64).T).astype(np.int64)
+    dtype = np.float32 if q.shape[1] <= 2**17 else np.float64
+    return (q.astype(dtype) @ codes.astype(dtype).T).astype(np.int64)
 
 
 def matmul_float(codes, scale, group_size, X):
@@ -132,7 +139,7 @@ def split_scale(scale, shape, group_size, transposed):
         along and across its rows: there one for each group.
     """
     M, K = shape
-    one = np.ones((1, 1), dtype=scale.dtype)
+    one = np.ones_like(scale, shape=(1, 1))
     if not transposed:
         if scale.shape[0] == 1 and scale.shape[1] > 1:
             return [Part(slice(0, M), spread(scale, K, group_size)[0], one, max(K, 1))]
@@ -143,13 +150,13 @@ def split_scale(scale, shape, group_size, transposed):
         each = scale if scale.shape[1] == 1 else spread(scale, K, group_size).T
         return [Part(slice(0, K), None, each, max(M, 1))]
     if scale.shape[1] == 1:
-        return [Part(slice(0, K), np.ascontiguousarray(scale[:, 0]), one, max(M, 1))]
+        return [Part(slice(0, K), scale[:, 0].copy(), one, max(M, 1))]
     if M == 1:
         return [Part(slice(0, K), None, spread(scale, K, group_size).T, 1)]
     return [
         Part(
             slice(g * group_size, min((g + 1) * group_size, K)),
-            np.ascontiguousarray(scale[:, g]),
+            scale[:, g].copy(),
             one,
             max(M, 1),
         )
@@ -208,7 +215,7 @@ class PackedMatrix:
         -------
         y : ndarray of shape (N, number of results), of the dtype of X
         """
-        y = np.zeros((X.shape[0], self.shape[0]), dtype=X.dtype)
+        y = np.zeros_like(X, shape=(len(X), self.shape[0]))
         for part in self._parts:
             folded = folded_into(X, part.fold)
             for results, codes, scale in self._panels(part):
@@ -222,7 +229,7 @@ class PackedMatrix:
         -------
         y : ndarray of shape (N, number of results), float32
         """
-        y = np.zeros((X.shape[0], self.shape[0]), dtype=np.float32)
+        y = np.zeros_like(X, shape=(len(X), self.shape[0]))
         for part in self._parts:
             q, step = quantize_activations(folded_into(X, part.fold))
             self._multiply(part, q, step, y)
@@ -246,7 +253,7 @@ class PackedMatrix:
                 "the scales of this matrix differ along the activations; give the "
                 "activations as float"
             )
-        y = np.zeros((q.shape[0], self.shape[0]), dtype=np.float32)
+        y = np.zeros_like(q, shape=(len(q), self.shape[0]), dtype=np.float32)
         for part in self._parts:
             self._multiply(part, q, step, y)
         return y
@@ -273,7 +280,8 @@ class PackedMatrix:
     def _columns(self, columns):
         """Codes of some columns, as rows."""
         size = max(1, _PANEL_VALUES // max(self._n_values, 1))
-        codes = np.empty((columns.stop - columns.start, self.shape[1]), dtype=np.int8)
+        shape = columns.stop - columns.start, self.shape[1]
+        codes = np.empty_like(self._packed, shape=shape, dtype=np.int8)
         for r in range(0, self.shape[1], size):
             rows = unpack(self._packed[r : r + size], self._n_values, self._layout)
             codes[:, r : r + size] = rows[:, columns].T

@@ -91,7 +91,7 @@ def adamw_direction(
     second[...] = _without_dust(second, 1)
     direction[...] = np.sqrt(second * T(correction_2)) + T(epsilon)
     np.divide(first * T(correction_1), direction, out=direction)
-    direction += _each(decay, bounds) * parameters
+    direction += _each(decay, bounds, parameters) * parameters
     np.negative(direction, out=direction)
     return _sums(products, g, parameters, direction, bounds)
 
@@ -118,7 +118,7 @@ def sgd_direction(
     first *= T(momentum)
     first += g
     first[...] = _without_dust(first)
-    direction[...] = _each(decay, bounds) * parameters
+    direction[...] = _each(decay, bounds, parameters) * parameters
     direction += first
     np.negative(direction, out=direction)
     return _sums(products, g, parameters, direction, bounds)
@@ -159,8 +159,9 @@ def shared_direction(
     first *= T(beta_1)
     first += T(1 - beta_1) * g
     first[...] = _without_dust(first)
-    direction[...] = first * T(correction_1) / _each(divisors, row_bounds)
-    direction += _each(decay, bounds) * parameters
+    divisors = _each(divisors, row_bounds, parameters)
+    direction[...] = first * T(correction_1) / divisors
+    direction += _each(decay, bounds, parameters) * parameters
     np.negative(direction, out=direction)
     return _sums(products, g, parameters, direction, bounds)
 
@@ -195,13 +196,14 @@ def ternary_gradient(gradient, residual, row_bounds, gradient_scale):
     """
     T = gradient.dtype.type
     residual += gradient * T(gradient_scale)
-    means = abs_sums(residual, row_bounds) / np.diff(row_bounds)
+    lengths = np.asarray(np.diff(row_bounds), like=residual)
+    means = abs_sums(residual, row_bounds) / lengths
     limits = T(THRESHOLD) * means.astype(gradient.dtype)
     # NaN is not below a limit, and infinities are not below theirs.
-    is_large = ~(np.abs(residual) < _each(limits, row_bounds))
+    is_large = ~(np.abs(residual) < _each(limits, row_bounds, residual))
     sums = abs_sums(np.where(is_large, residual, T(0)), row_bounds)
     levels = sums / abs_sums(is_large.astype(gradient.dtype), row_bounds)
-    levels = _each(levels.astype(gradient.dtype), row_bounds)
+    levels = _each(levels.astype(gradient.dtype), row_bounds, residual)
     gradient[...] = np.where(is_large, np.copysign(levels, residual), T(0))
     with np.errstate(invalid="ignore"):
         residual -= gradient
@@ -228,7 +230,7 @@ def apply_step(parameters, direction, bounds, factors):
     factors : ndarray of shape (n_segments,)
         Of the dtype of the parameters.
     """
-    parameters += _each(factors, bounds) * direction
+    parameters += _each(factors, bounds, parameters) * direction
 
 
 def _without_dust(x, moment=0):
@@ -237,8 +239,13 @@ def _without_dust(x, moment=0):
     return np.where(np.abs(x) < limit, x.dtype.type(0), x)
 
 
-def _each(values, bounds):
-    return np.repeat(values, np.diff(bounds))
+def _each(values, bounds, like):
+    """The value of the part that each element belongs to."""
+    if isinstance(like, np.ndarray):
+        return np.repeat(values, np.diff(bounds))
+    places = np.arange(like.size, like=like)
+    parts = np.searchsorted(np.asarray(bounds, like=like), places, side="right") - 1
+    return np.asarray(values, like=like)[parts]
 
 
 def _sums(products, g, parameters, direction, bounds):
@@ -248,45 +255,51 @@ def _sums(products, g, parameters, direction, bounds):
         g * direction,
         parameters * parameters,
     ]
-    sums = np.zeros((len(bounds) - 1, N_SUMS))
-    for i, (start, stop) in enumerate(pairwise(bounds)):
-        for first in range(start, stop, PIECE):
-            piece = slice(first, min(first + PIECE, stop))
-            for j, product in enumerate(products):
-                sums[i, j] += _piece_sum(product[piece])
-    return sums
+    products = np.stack(products)
+    sums = [_segment_sums(products[:, i:j]) for i, j in pairwise(bounds.tolist())]
+    return np.stack(sums)
 
 
-def _piece_sum(x):
-    """Sum of at most `PIECE` values, in the order above."""
-    n_blocks = -(-x.size // BLOCK)
-    padded = np.zeros(n_blocks * BLOCK, dtype=x.dtype)
-    padded[: x.size] = x
-    steps = padded.reshape(n_blocks, BLOCK // LANES, LANES)
-    lanes = np.zeros((n_blocks, LANES), dtype=x.dtype)
-    for i in range(BLOCK // LANES):
-        lanes += steps[:, i]
-    total = 0.0
-    for block in _folded(lanes):
-        total += float(block)
+def _segment_sums(x):
+    """Sum of each row, in the order above."""
+    n_pieces = -(-x.shape[1] // PIECE)
+    n_blocks = min(-(-x.shape[1] // BLOCK), PIECE // BLOCK)
+    # Zeros at the end change nothing.
+    size = n_blocks * BLOCK
+    padded = np.zeros_like(x, shape=(len(x), n_pieces * size))
+    padded[:, : x.shape[1]] = x
+    blocks = _lane_sums(padded.reshape(len(x), n_pieces, n_blocks, BLOCK))
+    blocks = blocks.astype(np.float64)
+    pieces = np.zeros_like(blocks, shape=blocks.shape[:2])
+    for i in range(n_blocks):
+        pieces += blocks[..., i]
+    total = np.zeros_like(pieces, shape=len(x))
+    for i in range(n_pieces):
+        total += pieces[:, i]
     return total
 
 
 def _part_sums(x, bounds):
-    sums = np.zeros(len(bounds) - 1)
-    for i, (start, stop) in enumerate(pairwise(bounds)):
-        padded = np.zeros(-(-(stop - start) // LANES) * LANES)
-        padded[: stop - start] = x[start:stop]
-        lanes = np.zeros((1, LANES))
-        for step in padded.reshape(-1, LANES):
-            lanes += step
-        sums[i] = _folded(lanes)[0]
-    return sums
+    """Sum of each part, those of one length side by side."""
+    sums = [np.zeros_like(x, shape=0)]
+    lengths = np.diff(bounds)
+    ends = np.flatnonzero(np.diff(lengths)) + 1
+    for first, last in pairwise([0, *ends.tolist(), len(lengths)]):
+        length = int(lengths[first])
+        shape = last - first, -(-length // LANES) * LANES
+        padded = np.zeros_like(x, shape=shape)
+        parts = x[int(bounds[first]) : int(bounds[last])]
+        padded[:, :length] = parts.reshape(shape[0], length)
+        sums.append(_lane_sums(padded))
+    return np.concatenate(sums)
 
 
-def _folded(lanes):
-    """Sum of the lanes of each row, added in halves."""
-    while lanes.shape[1] > 1:
-        half = lanes.shape[1] // 2
-        lanes = lanes[:, :half] + lanes[:, half:]
-    return lanes[:, 0]
+def _lane_sums(x):
+    """Sums along the last axis: `LANES` side by side, added in halves."""
+    lanes = np.zeros_like(x, shape=(*x.shape[:-1], LANES))
+    for i in range(0, x.shape[-1], LANES):
+        lanes += x[..., i : i + LANES]
+    while lanes.shape[-1] > 1:
+        half = lanes.shape[-1] // 2
+        lanes = lanes[..., :half] + lanes[..., half:]
+    return lanes[..., 0]

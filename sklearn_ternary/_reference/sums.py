@@ -18,16 +18,16 @@ def ordered_sum(x):
     n_chunks = -(-n // CHUNK)
     # Zeros at the end change nothing.
     n_steps = CHUNK // LANES if n_chunks > 1 else -(-n // LANES)
-    padded = np.zeros((*others, n_chunks * n_steps * LANES))
+    padded = np.zeros_like(x, shape=(*others, n_chunks * n_steps * LANES), dtype=float)
     padded[..., :n] = x
     steps = padded.reshape(*others, n_chunks, n_steps, LANES)
-    lanes = np.zeros((*others, n_chunks, LANES))
+    lanes = np.zeros_like(padded, shape=(*others, n_chunks, LANES))
     for i in range(n_steps):
         lanes += steps[..., i, :]
     while lanes.shape[-1] > 1:
         half = lanes.shape[-1] // 2
         lanes = lanes[..., :half] + lanes[..., half:]
-    total = np.zeros(others)
+    total = np.zeros_like(padded, shape=tuple(others))
     for i in range(n_chunks):
         total += lanes[..., i, 0]
     return total if others else float(total)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sklearn_ternary._gpu.arrays import to_host
-from sklearn_ternary._gpu.blocks import Block, FixedSums
+from sklearn_ternary._gpu.blocks import FixedSums, make_block
 from sklearn_ternary._reference.lloyd import POTENTIAL_ROWS
 from sklearn_ternary.cluster._cluster_sums import farthest_rows
 from sklearn_ternary.cluster._directions import unit_centers
@@ -130,7 +130,7 @@ class DeviceIterations:
         if not len(rows):
             return total
         with total.lane.active():
-            block = Block(total.lane, total.lane.put(self.rows.take(rows)))
+            block = make_block(total.lane, total.lane.put(self.rows.take(rows)))
             block.set_frame(self.rows.frame)
             weight = None if self.weight is None else total.lane.put(self.weight[rows])
             new = empty[: len(rows)].astype(np.int32)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sklearn_ternary._dispatch import _choice
-from sklearn_ternary._gpu import device
+from sklearn_ternary._gpu import device, kernels
 
 EMULATOR = Path(__file__).parents[1] / "gpu_emulator"
 
@@ -91,6 +91,39 @@ def cupy(plain_stand_in, clean):
     with _imported_as_cupy(plain_stand_in):
         yield plain_stand_in
     plain_stand_in.order = "forward"
+
+
+@pytest.fixture
+def without_kernels(monkeypatch):
+    """Make a device one that the kernels are not for."""
+
+    def make_older(cupy):
+        if cupy.__version__ == "stand-in":
+            monkeypatch.setattr(cupy, "capability", (7, 5))
+        else:
+            for module in (device, kernels):
+                monkeypatch.setattr(module, "MIN_CAPABILITY", (99, 0))
+        forget()
+
+    def forget():
+        kernels._module.cache_clear()
+        kernels._function.cache_clear()
+        device.info.cache_clear()
+
+    yield make_older
+    forget()
+
+
+@pytest.fixture(params=["forward", "shuffled", "expressions"])
+def order(request, any_cupy, without_kernels):
+    """Orders of threads on the emulator, and expressions without kernels."""
+    if request.param == "expressions":
+        without_kernels(any_cupy)
+    elif any_cupy.__version__ == "stand-in":
+        any_cupy.order = request.param
+    elif request.param == "shuffled":
+        pytest.skip("the order is the device's")
+    return request.param
 
 
 @pytest.fixture(params=["emulator", "device"])

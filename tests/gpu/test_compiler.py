@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sklearn_ternary import _gpu
+from sklearn_ternary import _gpu, _reference
 from sklearn_ternary._gpu import compiler, kernels
 
 TEXT = "// nothing"
@@ -125,7 +125,7 @@ def test_cupy_has_what_is_used(real_cupy):
     import cupyx
 
     folder = Path(_gpu.__file__).parent
-    files = [*folder.glob("*.py"), Path(__file__).parents[2] / "benchmarks" / "gpu.py"]
+    files = [*folder.rglob("*.py"), Path(__file__).parents[2] / "benchmarks" / "gpu.py"]
     names = {n for f in files for n in _names(ast.parse(f.read_text()))}
     assert {"cupy.cuda.runtime.memGetInfo", "cupyx.empty_pinned"} <= names
     for name in sorted(names):
@@ -133,3 +133,13 @@ def test_cupy_has_what_is_used(real_cupy):
         found = {"cupy": real_cupy, "cupyx": cupyx}[start]
         for part in parts:
             found = getattr(found, part)
+
+
+def test_cupy_has_what_definitions_use(real_cupy):
+    """Where expressions call the definitions, NumPy hands over to CuPy by name."""
+    folder = Path(_reference.__file__).parent
+    modules = "foreign_layouts groups layers lloyd losses matmul pack steps sums"
+    for name in modules.split():
+        for node in ast.walk(ast.parse((folder / f"{name}.py").read_text())):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "np":
+                assert node.attr == "errstate" or hasattr(real_cupy, node.attr)

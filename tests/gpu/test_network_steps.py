@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sklearn_ternary._gpu.programs import Program
-from sklearn_ternary._gpu.steps import Steps
+from sklearn_ternary._gpu.steps import make_steps
 from sklearn_ternary._reference import steps as reference
 from sklearn_ternary._reference.programs import Program as ReferenceProgram
 
@@ -12,11 +12,9 @@ SHAPES = [(1, 1), (5, 70), (37, 33)]
 EPS = np.finfo(np.float32).eps
 
 
-@pytest.fixture(params=["forward", "shuffled"])
-def check(any_cupy, request):
+@pytest.fixture
+def check(any_cupy, order):
     """Compare an operation with its definition: equal bits, or nearly equal values."""
-    if any_cupy.__version__ == "stand-in":
-        any_cupy.order = request.param
 
     def run(operation, *args, bound=0):
         results = []
@@ -147,9 +145,7 @@ def arrays():
     return made
 
 
-@pytest.mark.parametrize("order", ["forward", "shuffled"])
 def test_optimizers_have_the_bits_of_the_definitions(any_cupy, arrays, order):
-    any_cupy.order = order
     decay = np.array([0, 0.1, 0, 0.5], np.float32)
     rates = np.array([0.1, 0, -0.3, 2], np.float32)
     rows_ = map(np.arange, BOUNDS[:-1], BOUNDS[1:], ROWS)
@@ -158,7 +154,7 @@ def test_optimizers_have_the_bits_of_the_definitions(any_cupy, arrays, order):
     results = []
     for operations, held in (
         (reference, list(arrays.copy())),
-        (Steps(), [any_cupy.asarray(a) for a in arrays]),
+        (make_steps(), [any_cupy.asarray(a) for a in arrays]),
     ):
         g, p, m, v, s = held
         cut = BOUNDS, decay
@@ -181,9 +177,9 @@ def test_optimizers_have_the_bits_of_the_definitions(any_cupy, arrays, order):
         np.testing.assert_array_equal(got, expected)
 
 
-def test_sums_of_parts(any_cupy, arrays):
+def test_sums_of_parts(any_cupy, order, arrays):
     on_device = any_cupy.asarray(arrays[0])
     for name in ("square_sums", "abs_sums"):
         expected = getattr(reference, name)(arrays[0], BOUNDS)
-        got = getattr(Steps(), name)(on_device, BOUNDS)
+        got = getattr(make_steps(), name)(on_device, BOUNDS)
         np.testing.assert_allclose(got, expected, rtol=1e-14)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from sklearn_ternary import _gpu, _reference
-from sklearn_ternary._gpu import expressions, memory, scales, searches
+from sklearn_ternary._gpu import memory, scales, searches
+from sklearn_ternary._gpu.expressions import panels
 from sklearn_ternary._layouts import LAYOUTS
 
 # (rows, columns), size of groups
@@ -23,13 +24,9 @@ DTYPES = [np.float32, np.float64]
 SEARCHED = [("mse", 3), ("mse", 5), ("norm", 3), ("norm", 5)]
 
 
-@pytest.fixture(params=["forward", "shuffled"])
-def on_device(request, any_cupy):
+@pytest.fixture
+def on_device(order, any_cupy):
     """A function that calls an operation on CuPy arrays and returns NumPy ones."""
-    if any_cupy.__version__ == "stand-in":
-        any_cupy.order = request.param
-    elif request.param == "shuffled":
-        pytest.skip("the order is the device's")
 
     def call(operation, *args):
         args = [any_cupy.asarray(a) if isinstance(a, np.ndarray) else a for a in args]
@@ -123,7 +120,7 @@ def test_every_byte(on_device):
 @pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"t2", "t5"}))
 def test_layouts_without_kernels(on_device, layout, monkeypatch):
     """Written as expressions, a panel of rows at a time."""
-    monkeypatch.setattr(expressions, "_PANEL", 600)
+    monkeypatch.setattr(panels, "_PANEL", 600)
     half = LAYOUTS[layout].n_levels // 2
     codes = np.random.default_rng(0).integers(-half, half + 1, (5, 300)).astype(np.int8)
     packed = _reference.pack(codes, layout)

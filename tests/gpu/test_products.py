@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sklearn_ternary import config_context, ternarize
-from sklearn_ternary._gpu import device, products
+from sklearn_ternary._gpu import products
 
 RNG = np.random.default_rng(0)
 
@@ -21,12 +21,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("order", ["forward", "shuffled"])
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize(("shape", "n_rows", "options"), CASES)
 def test_int8(any_cupy, shape, n_rows, options, transposed, order):
-    if any_cupy.__version__ == "stand-in":
-        any_cupy.order = order
     W = RNG.standard_normal(shape).astype(np.float32)
     A = ternarize(W, **options)
     X = RNG.standard_normal((n_rows, shape[0 if transposed else 1])).astype(np.float32)
@@ -80,21 +77,3 @@ def test_what_does_not_fit(cupy):
     bad = cupy.asarray(np.full((4, 1), np.nan))
     with pytest.raises(ValueError, match="NaN"):
         A.matmul(bad, activations="int8")
-
-
-def test_older_devices(cupy, monkeypatch):
-    """Without tensor cores row by row; before products of four bytes on the CPU."""
-    monkeypatch.setattr(cupy, "capability", (7, 5))
-    monkeypatch.setattr(products, "_GRID_ROWS", 4)
-    W = RNG.standard_normal((40, 90)).astype(np.float32)
-    X = RNG.standard_normal((90, 9)).astype(np.float32)
-    expected = ternarize(W, block_size=30).matmul(X, activations="int8")
-    with config_context(backend="cuda", strict=True):
-        got = ternarize(W, block_size=30).matmul(X, activations="int8")
-    np.testing.assert_array_equal(got, expected)
-    monkeypatch.setattr(cupy, "capability", (6, 0))
-    device.info.cache_clear()
-    told = pytest.warns(RuntimeWarning, match=r"capability 6\.0; 6\.1 is needed")
-    with config_context(backend="cuda"), told:
-        got = ternarize(W, block_size=30).matmul(X, activations="int8")
-    np.testing.assert_array_equal(got, expected)
