@@ -20,7 +20,13 @@ class HostPickles:
     def __getstate__(self):
         # A file that is read where there is no device.
         state = super().__getstate__()
-        return {key: to_host(value) for key, value in state.items()}
+        return {key: _all_to_host(value) for key, value in state.items()}
+
+
+def _all_to_host(value):
+    if type(value) is list and any(map(is_device_array, value)):
+        return [to_host(part) for part in value]
+    return to_host(value)
 
 
 def validated(estimator, X, *, reset, **options):
@@ -60,7 +66,8 @@ def through_host(function):
     """Make a function of arrays of the host take those of devices, and return such.
 
     Arguments are copied to the host. Arrays of numbers that it returns go where the
-    first of the arguments that lay on a device was.
+    first of the arguments that lay on a device was; an estimator that returns itself
+    sees to it by `_publish`, if it has that.
     """
 
     @functools.wraps(function)
@@ -72,7 +79,10 @@ def through_host(function):
             return function(*args, **options)
         args = map(to_host, args)
         options = {key: to_host(value) for key, value in options.items()}
-        return moved(function(*args, **options), home)
+        result = function(*args, **options)
+        if hasattr(result, "_publish"):
+            result._publish(home)
+        return moved(result, home)
 
     return there_and_back
 

@@ -85,14 +85,13 @@ def is_of_fitted_kind(estimator, X):
     )
 
 
-def validated_on_device(estimator, X, reset):
-    """What `validate_data` does for arrays of the host, for a CuPy array.
+def matrix_on_device(estimator, X):
+    """What `check_array` does for arrays of the host, for a CuPy array.
 
     Raises
     ------
     ValueError
-        If X is not a matrix of real numbers with rows and columns, or has another
-        number of features than in `fit`.
+        If X is not a matrix of real numbers with rows and columns.
     """
     if X.ndim != 2:
         raise ValueError(
@@ -104,8 +103,20 @@ def validated_on_device(estimator, X, reset):
                 f"Found array with 0 {what}(s) (shape={X.shape}) while a minimum of 1 "
                 f"is required by {type(estimator).__name__}, along axis {axis}."
             )
+    return as_float_array(X, "X")
+
+
+def validated_on_device(estimator, X, reset):
+    """What `validate_data` does for arrays of the host, for a CuPy array.
+
+    Raises
+    ------
+    ValueError
+        If X is not a matrix of real numbers with rows and columns, or has another
+        number of features than in `fit`.
+    """
     # Not above: packing arrays imports no scikit-learn.
     from sklearn.utils.validation import validate_data
 
-    X = as_float_array(X, "X")
+    X = matrix_on_device(estimator, X)
     return validate_data(estimator, X, reset=reset, skip_check_array=True)

@@ -38,17 +38,25 @@ def goes_to_device(X, *, config):
 
 def device_pieces(X, *, config):
     """The `Pieces` of rows that `goes_to_device` is true for."""
+    return _pieces(X, device_numbers(config), config)
+
+
+def _pieces(X, numbers, config):
     from sklearn_ternary._gpu.lanes import Pieces
 
-    return Pieces(X, device_numbers(config), config.max_device_fraction)
+    return Pieces(X, numbers, config.max_device_fraction)
 
 
 def placed(X, *, config):
-    """Dense rows on the device that is asked for, if it has room, else as they are."""
+    """Dense rows on the device that is asked for, if it has room, else as they are.
+
+    Of several devices the first.
+    """
     if is_device_array(X) or not goes_to_device(X, config=config):
         return X
-    blocks = device_pieces(X, config=config).stay
-    return blocks[0].X if len(blocks) == 1 else X
+    first, *_ = device_numbers(config)
+    blocks = _pieces(X, (first,), config).stay
+    return blocks[0].X if blocks else X
 
 
 def silhouette_sums(X, labelings, directions, *, config=None):

@@ -162,13 +162,38 @@ class _CompressedClassifier(_CompressedRidgeClassifier):
     public_methods = {"decision_function": _decision_function, "predict": _predict}
 
 
+def _discriminant_transform(self, X):
+    """Project samples to maximize the separation of the classes.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+
+    Returns
+    -------
+    X_new : ndarray of shape (n_samples, n_components)
+    """
+    if "scalings_" not in vars(self):  # solver="lsqr"
+        return self._original_class.transform(self, X)
+    check_is_fitted(self)
+
+    def project(X):
+        if self.solver == "svd":
+            X = X - like(np.asarray(self.xbar_), X)
+        return rows_times(X, self.scalings_.T, "float32", X.dtype)
+
+    return checked_product(self, X, project)[:, : self._max_components]
+
+
 class _CompressedDiscriminant(_CompressedClassifier):
     """Linear discriminant analysis: its projection is packed too."""
 
     public_methods = {
         **_CompressedClassifier.public_methods,
         "get_feature_names_out": get_feature_names_out,
+        "transform": _discriminant_transform,
     }
+    of_outputs = (*_CompressedClassifier.of_outputs, "transform")
 
     @classmethod
     def compress_part(cls, estimator, job):

@@ -4,7 +4,8 @@ import numpy as np
 from sklearn.decomposition import PCA, IncrementalPCA, TruncatedSVD
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from sklearn_ternary._gpu.arrays import like
+from sklearn_ternary._gpu.arrays import device_of, is_device_array, like
+from sklearn_ternary._validation import check_finite, matrix_on_device
 from sklearn_ternary.compression._classes import (
     CompressedEstimator,
     compressed_class,
@@ -59,11 +60,18 @@ def _inverse_transform(self, X):
     X_original : ndarray of shape (n_samples, n_features)
     """
     check_is_fitted(self)
-    X = check_array(X, input_name="X", dtype=_FLOATS)
+    if is_device_array(X):
+        X = matrix_on_device(self, X)
+        check_finite(X, "X")
+    else:
+        X = check_array(X, input_name="X", dtype=_FLOATS)
     deviations = _deviations(self)
-    if deviations is not None:
-        X = X * deviations
-    return X.astype(np.float32) @ self.components_ + getattr(self, "mean_", 0)
+    with device_of(X):
+        if deviations is not None:
+            X = X * like(deviations, X)
+        X = X.astype(np.float32)
+        mean = np.asarray(getattr(self, "mean_", 0.0))
+        return rows_times(X, self.components_.T, "float32") + like(mean, X)
 
 
 def _fit_transform(self, X, y=None):
@@ -101,7 +109,7 @@ class _CompressedProjection(CompressedEstimator):
         "fit_transform": _fit_transform,
         "get_feature_names_out": get_feature_names_out,
     }
-    of_outputs = ("transform",)
+    of_outputs = ("transform", "inverse_transform")
 
     @classmethod
     def compress_part(cls, estimator, job):

@@ -7,7 +7,8 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from sklearn_ternary._in_kind import through_host
+from sklearn_ternary._gpu.arrays import like
+from sklearn_ternary._in_kind import HostPickles, through_host
 from sklearn_ternary._sklearn_compat import Interval, _fit_context
 from sklearn_ternary.neural_network._steps.auxiliary_network import AuxiliaryNetwork
 from sklearn_ternary.neural_network._steps.signals import FEATURES
@@ -20,7 +21,7 @@ from sklearn_ternary.neural_network._steps.step_controller import (
 _ALIGNMENT = FEATURES.index("alignment")
 
 
-class AuxiliaryStepPredictor(RegressorMixin, BaseEstimator):
+class AuxiliaryStepPredictor(HostPickles, RegressorMixin, BaseEstimator):
     """Predict increments of a learning rate and a radius from the state of training.
 
     ``o = W2 tanh(W1 x + b1) + b2`` with, for a
@@ -300,9 +301,13 @@ class AuxiliaryStepPredictor(RegressorMixin, BaseEstimator):
         self._network.step(values, gradient)
         self._publish()
 
-    def _publish(self):
+    def _publish(self, home=None):
+        """Set the attributes; copies of the arrays go to where `home` is."""
         self.coefs_ = self._network.coefs
         self.intercepts_ = self._network.intercepts
+        if home is not None:
+            self.coefs_ = [like(W, home) for W in self.coefs_]
+            self.intercepts_ = [like(b, home) for b in self.intercepts_]
         self.n_iter_ = self._network.n_steps
 
     def __sklearn_tags__(self):

@@ -30,6 +30,7 @@ from sklearn_ternary.quantization._clipping import (
     round_step,
 )
 from sklearn_ternary.quantization._groups import check_block_size, row_panels
+from sklearn_ternary.quantization._percentiles import group_percentiles
 
 
 def _range_is_running(estimator):
@@ -192,7 +193,7 @@ class AffineQuantizer(
         if self.calibration == "minmax":
             self._set_range(*self._minmax())
         elif self.calibration == "percentile":
-            self._set_range(*self._percentiles(to_host(X)))
+            self._set_range(*self._percentiles(X))
         else:
             self._set_least_squares(X)
         self._describe(X)
@@ -258,21 +259,7 @@ class AffineQuantizer(
         at = (
             [self.percentile] if symmetric else [100 - self.percentile, self.percentile]
         )
-
-        def ends(values, axis):
-            values = np.abs(values) if symmetric else values
-            # Differences of the largest numbers would overflow.
-            huge = np.abs(values).max(axis=axis) > np.finfo(X.dtype).max / 4
-            shrink = np.where(huge, X.dtype.type(0.25), X.dtype.type(1))
-            return np.percentile(values * shrink, at, axis=axis) / shrink
-
-        with np.errstate(under="ignore"):
-            if self.granularity == "feature":
-                found = ends(X, 0)
-            else:
-                size = self._group_size
-                groups = [X[:, s : s + size] for s in self._group_starts()]
-                found = np.stack([ends(group, None) for group in groups], axis=1)
+        found = group_percentiles(X, self._group_size, at, magnitudes=symmetric)
         return -found[-1] if symmetric else found[0], found[-1]
 
     @np.errstate(under="ignore")

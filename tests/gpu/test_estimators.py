@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn_ternary import TernaryArray, TernaryQuantizer, config_context, ternarize
 from sklearn_ternary._gpu.arrays import from_device
 from sklearn_ternary.exceptions import BackendFallbackWarning
+from sklearn_ternary.quantization._percentiles import group_percentiles
 
 X = np.random.default_rng(0).standard_normal((40, 30)).astype(np.float32)
 
@@ -237,3 +238,27 @@ def test_without_a_device(clean, monkeypatch):
     strict = config_context(backend="cuda", strict=True)
     with strict, pytest.raises(RuntimeError, match="CuPy is not installed"):
         TernaryQuantizer().fit(X)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("group_size", [1, 4, 30])
+def test_percentiles(cupy, dtype, group_size, monkeypatch):
+    """Those of NumPy to the bit, the largest numbers included; X stays as it is."""
+    values = X.astype(dtype)
+    values[:, 3] *= np.finfo(dtype).max / 8
+    at = [0, 0.3, 50, 99.9, 100]
+    for columns in (values, values[:, :1]):
+        starts = range(0, columns.shape[1], group_size)
+        groups = [columns[:, s : s + group_size] for s in starts]
+        there = cupy.asarray(columns)
+        for magnitudes in (False, True):
+            found = group_percentiles(there, group_size, at, magnitudes=magnitudes)
+            expected = [np.percentile(abs(g) if magnitudes else g, at) for g in groups]
+            on_host = group_percentiles(columns, group_size, at, magnitudes=magnitudes)
+            np.testing.assert_array_equal(found, np.transpose(expected))
+            np.testing.assert_array_equal(found, on_host)
+        np.testing.assert_array_equal(there.get(), columns)
+    monkeypatch.setattr(np, "percentile", None)
+    with config_context(backend="cuda:1", strict=True):
+        again = group_percentiles(columns, group_size, at, magnitudes=True)
+    np.testing.assert_array_equal(again, found)

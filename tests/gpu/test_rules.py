@@ -319,8 +319,9 @@ def test_suggestions(cupy, name, monkeypatch):
     # One row is equal to another, and one cluster may be a single row.
     there = on_device(cupy, 1, X)
     several = [clusters.suggest_n_clusters(there, range(2, 5), **options)]
-    with config_context(backend="cuda", strict=True):
-        several.append(clusters.suggest_n_clusters(X, range(2, 5), **options))
+    for backend in ("cuda", "cuda:0,1"):
+        with config_context(backend=backend, strict=True):
+            several.append(clusters.suggest_n_clusters(X, range(2, 5), **options))
     for found in several:
         assert found.n_clusters == expected.n_clusters
         assert isinstance(found.scores, np.ndarray)
@@ -396,14 +397,21 @@ def test_compressed(cupy, name, monkeypatch):
         wanted = getattr(expected, method)(X)
         copied.clear()
         found = getattr(got, method)(there)
-        if (name, method) != ("discriminant", "transform"):
-            assert X.shape not in copied
+        assert X.shape not in copied
         check_all_on(cupy, 1, [found, getattr(again, method)(there)])
         check_equal(found, wanted, get)
         with config_context(backend="cuda", strict=True):
             moved = getattr(got, method)(X)
         check_all_on(cupy, None, [moved])
         check_equal(moved, wanted)
+    if hasattr(expected, "inverse_transform"):
+        codes, copied[:] = expected.transform(X), []
+        found = got.inverse_transform(on_device(cupy, 1, codes))
+        assert codes.shape not in copied
+        check_all_on(cupy, 1, [found])
+        check_equal(found, expected.inverse_transform(codes), get)
+        with pytest.raises(ValueError, match="2D"):
+            got.inverse_transform(found[0])
     if hasattr(expected, "score"):
         scores = got.score(there, on_device(cupy, 1, target)), expected.score(X, target)
         assert scores[0] == pytest.approx(scores[1])
@@ -446,7 +454,15 @@ def test_step_predictor(cupy):
         found, [expected.predict(states), *expected.predict_step(states, **steps)], get
     )
     assert got.score(there, on_device(cupy, 1, y)) == expected.score(states, y)
-    check_all_on(cupy, None, got.coefs_)
+    for parts, wanted in (
+        (got.coefs_, expected.coefs_),
+        (got.intercepts_, expected.intercepts_),
+    ):
+        check_all_on(cupy, 1, parts)
+        check_equal(parts, wanted, get)
+    # Data decide where, and pickles hold NumPy.
+    for fitted in (pickle.loads(pickle.dumps(got)), got.partial_fit(states, y)):
+        check_all_on(cupy, None, [*fitted.coefs_, *fitted.intercepts_])
 
 
 def test_targets_of_reductions(cupy):
