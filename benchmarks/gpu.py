@@ -5,10 +5,11 @@
 
 In order: the environment; parity with the CPU on fresh random input; the ceilings
 (copying memory, products of int8 and of floats of 16 bits); and the work, in medians of
-events of the device, beside what others take for it. Each section runs in a process of
-its own (with --tiny all run in this one), and the file is written after each. The exit
-code is 1 where a result differs from the CPU's or a section fails, 2 where there is no
-device.
+events of the device, beside what others take for it, and its memory. Each section runs
+in a process of its own (with --tiny all run in this one), and the file is written after
+each. The exit code is 1 where a result differs from the CPU's or a section fails, 2
+where there is no device. What came of the targets is printed at the end; without a
+device they are all "not measured".
 """
 
 import argparse
@@ -31,8 +32,10 @@ from gpu_sections.bench import Bench
 from gpu_sections.ceilings import ceilings
 from gpu_sections.clustering import clustering
 from gpu_sections.host import host
+from gpu_sections.memory import memory
 from gpu_sections.parity import (
     clustering_parity,
+    large_parity,
     product_parity,
     quantizing_parity,
     training_parity,
@@ -40,6 +43,7 @@ from gpu_sections.parity import (
 from gpu_sections.products import products
 from gpu_sections.quantizing import quantizing
 from gpu_sections.training import training
+from result_tables.targets import judged, shown, subjects
 
 from sklearn_ternary import cuda
 
@@ -49,11 +53,13 @@ SECTIONS = {
     "product parity": (product_parity, 60),
     "clustering parity": (clustering_parity, 60),
     "training parity": (training_parity, 60),
+    "large parity": (large_parity, 40),
     "ceilings": (ceilings, 60),
     "quantizing": (quantizing, 90),
     "products": (products, 90),
     "clustering": (clustering, 120),
     "training": (training, 150),
+    "memory": (memory, 30),
     "host": (host, 60),
 }
 # A section that is late is ended after so many seconds more.
@@ -69,14 +75,22 @@ def main():
     info = cuda.device_info()
     if not info["available"]:
         print(f"no device: {info['reason']}")
+        show_targets([])
         sys.exit(2)
     report = measure(options, environment(info))
+    show_targets(report["results"])
     parity = report["parity"]
     print(f"parity: {parity['cases']} cases, {len(parity['differences'])} differ")
     wrong = [*parity["differences"], *report["failed"]]
     if wrong:
         print("results differ from the CPU's, or sections failed:", *wrong, sep="\n  ")
         sys.exit(1)
+
+
+def show_targets(rows):
+    """Print what came of the targets, by rows of results."""
+    for one in judged(subjects()["gpu"], rows):
+        print(f"{one.verdict}: {shown(one)}")
 
 
 def parse():
@@ -180,8 +194,9 @@ def add_part(report, part):
     report["limits"] |= part["limits"]
     for key in ("results", "skipped"):
         report[key] += part.get(key, [])
-    if "host_to_host" in part:
-        report["host_to_host"] = part["host_to_host"]
+    for key in ("host_to_host", "memory"):
+        if key in part:
+            report[key] = part[key]
     if "torch" in part:
         report["machine"]["versions"]["torch"] = part["torch"]
 

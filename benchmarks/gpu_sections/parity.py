@@ -1,13 +1,20 @@
 """Comparison with the CPU on ragged shapes of fresh random input."""
 
+import contextlib
+
 import numpy as np
 
 from sklearn_ternary import (
     ClusteredKMeans,
     ConstrainedTrainer,
+    _gpu,
+    _reference,
     config_context,
     ternarize,
 )
+from sklearn_ternary._gpu import products
+from sklearn_ternary._gpu.device import runs_kernels
+from sklearn_ternary._gpu.memory import fits
 
 _OPTIONS = (
     {"axis": 1, "scale": "twn"},
@@ -37,6 +44,49 @@ def quantizing_parity(bench):
                     bench.check(what, lambda v=values, o=options: _same(bench, v, o))
 
 
+def large_parity(bench):
+    """Codes of as many values as are measured, and of more than 32 bits can number."""
+    x = bench.rng.standard_normal(bench.sizes.values, dtype=np.float32)
+    bench.check(f"{x.size} values", lambda: _same_packed(bench, x))
+    n = bench.sizes.many_values
+    what = f"{n} values"
+    # Codes, their bytes, and both again; as many for comparisons.
+    if not fits(4 * n, 1.0):
+        bench.skip(what, "the device's memory does not suffice")
+    elif bench.in_time(what):
+        bench.check(what, lambda: _same_beyond_32_bits(bench, n))
+
+
+def _same_packed(bench, x):
+    expected = ternarize(x, layout="t2")
+    with config_context(strict=True):
+        found = ternarize(bench.cupy.asarray(x), layout="t2")
+    return {"codes and scales": expected == found}
+
+
+def _same_beyond_32_bits(bench, n):
+    """Codes that repeat, after a number of them that divides no power of two."""
+    cupy = bench.cupy
+    length = 4 * (251 if bench.tiny else 250_007)
+    codes = bench.rng.integers(-1, 2, (1, length)).astype(np.int8)
+    there = _repeated(cupy, codes[0], n)
+    packed = _gpu.pack(there, "t2")
+    wanted = _repeated(cupy, _reference.pack(codes, "t2")[0], n // 4)
+    same = cupy.array_equal(packed[:, : n // 4], wanted)
+    return {
+        "bytes": bool(same),
+        "codes": bool(cupy.array_equal(_gpu.unpack(packed, n, "t2"), there)),
+    }
+
+
+def _repeated(cupy, values, n):
+    block, found = cupy.asarray(values), cupy.empty((1, n), values.dtype)
+    for start in range(0, n, len(block)):
+        part = found[0, start : start + len(block)]
+        part[...] = block[: len(part)]
+    return found
+
+
 def _same(bench, X, options):
     cupy, expected = bench.cupy, ternarize(X, **options)
     with config_context(strict=True):
@@ -62,10 +112,31 @@ def product_parity(bench):
 
 def _same_product(bench, X, V, options):
     cupy, expected = bench.cupy, ternarize(X, **options)
-    with config_context(strict=True):
+    with config_context(strict=True), _launched() as names:
         A = ternarize(cupy.asarray(X), **options)
         got = A.matmul(cupy.asarray(V), activations="int8").get()
-    return {"product": np.array_equal(got, expected.matmul(V, activations="int8"))}
+    # On devices that have them.
+    wanted = runs_kernels(cupy) and V.shape[1] > products.GEMV_ROWS
+    return {
+        "product": np.array_equal(got, expected.matmul(V, activations="int8")),
+        f"tensor cores ({names})": wanted == any("gemm" in name for name in names),
+    }
+
+
+@contextlib.contextmanager
+def _launched():
+    """Names of the kernels that products launch."""
+    names, launch = set(), products.launch
+
+    def noted(cupy, file, name, *args, **options):
+        names.add(name)
+        launch(cupy, file, name, *args, **options)
+
+    products.launch = noted
+    try:
+        yield names
+    finally:
+        products.launch = launch
 
 
 def clustering_parity(bench):

@@ -1,5 +1,7 @@
 """Quantize, pack and unpack what lies on the device."""
 
+import time
+
 import numpy as np
 from gpu_sections.sizes import MEBI, quantize_work, unpack_work
 
@@ -22,12 +24,19 @@ def quantizing(bench):
 
     read, write = bench.time_of(4 * n, "bytes"), bench.time_of(n / 4, "bytes")
     one, two = (None, None) if read is None else (read + write, 2 * read + write)
-    others = {"CuPy expressions": lambda: lambda: _expressions(cupy, x)}
+    few = x[:, : bench.sizes.few_values]
+    others = {"CuPy expressions": lambda: lambda: _expressions(cupy, few)}
+    work = quantize_work(few.size, "one scale")
+    bench.measure(work, lambda: quantize.absmean_pack(few, 3, "t2"), None, others)
+    others = {
+        "NumPy": lambda: _by_numpy(x.get()),
+        "CuPy expressions": lambda: lambda: _expressions(cupy, x),
+    }
     if torch:
         others |= _in_torch(torch, x, _torch_quantize)
-    work = quantize_work(bench.sizes, "one scale")
+    work = quantize_work(n, "one scale")
     bench.measure(work, lambda: quantize.absmean_pack(x, 3, "t2"), two, others)
-    work = quantize_work(bench.sizes, "groups of 64")
+    work = quantize_work(n, "groups of 64")
     others = {"CuPy expressions": lambda: lambda: _expressions(cupy, x, 64)}
     bench.measure(work, lambda: in_groups(64), one, others)
     packed, scale = in_groups(n), cupy.ones((1, 1), np.float32)
@@ -48,10 +57,17 @@ def quantizing(bench):
     bench.measure(unpack_work(bench.sizes), unpack, one, others)
 
 
-def _expressions(cupy, x, group_size=None):
+def _by_numpy(x):
+    """Seconds that the expressions take on the host."""
+    start = time.perf_counter()
+    _expressions(np, x)
+    return time.perf_counter() - start
+
+
+def _expressions(xp, x, group_size=None):
     grouped = x if group_size is None else x.reshape(-1, group_size)
-    scale = cupy.abs(grouped).mean(axis=1, keepdims=True)
-    codes = cupy.clip(cupy.rint(grouped / scale), -1, 1) + 1
+    scale = xp.abs(grouped).mean(axis=1, keepdims=True)
+    codes = xp.clip(xp.rint(grouped / scale), -1, 1) + 1
     four = codes.astype(np.uint8).reshape(-1, 4)
     return four[:, 0] | four[:, 1] << 2 | four[:, 2] << 4 | four[:, 3] << 6
 

@@ -12,6 +12,10 @@ class Sizes(NamedTuple):
     ----------
     values : int
         That are quantized.
+    few_values : int
+        The same, where it takes longer to start than to do.
+    many_values : int
+        More than 32 bits can number.
     products : tuple of (int, int, int)
         Rows of activations, inner size, results.
     clustering : (int, int, int)
@@ -23,6 +27,8 @@ class Sizes(NamedTuple):
     """
 
     values: int
+    few_values: int
+    many_values: int
     products: tuple
     clustering: tuple
     training: tuple
@@ -31,6 +37,8 @@ class Sizes(NamedTuple):
 
 FULL = Sizes(
     values=100 * MEBI,
+    few_values=MEBI,
+    many_values=2**32 + 12_345,
     products=((8192, 8192, 8192), (1, 8192, 28672)),
     clustering=(1_000_000, 128, 1024),
     training=(((784, 256, 256, 10), 128), ((4096,) * 4, 4096)),
@@ -38,6 +46,8 @@ FULL = Sizes(
 )
 TINY = Sizes(
     values=4096,
+    few_values=1024,
+    many_values=9001,
     products=((9, 64, 70), (1, 64, 96)),
     clustering=(300, 5, 4),
     training=(((20, 16, 10), 8),),
@@ -45,12 +55,12 @@ TINY = Sizes(
 )
 
 
-def quantize_work(sizes, groups):
-    return f"quantize and pack {_values(sizes)} float32, {groups}"
+def quantize_work(n, groups):
+    return f"quantize and pack {_values(n)} float32, {groups}"
 
 
 def unpack_work(sizes):
-    return f"unpack {_values(sizes)} values"
+    return f"unpack {_values(sizes.values)} values"
 
 
 def product_work(n_rows, n_inner, n_results):
@@ -69,8 +79,9 @@ def training_work(layers, batch):
 def all_work(sizes):
     """What all sections measure, in their order."""
     return [
-        quantize_work(sizes, "one scale"),
-        quantize_work(sizes, "groups of 64"),
+        quantize_work(sizes.few_values, "one scale"),
+        quantize_work(sizes.values, "one scale"),
+        quantize_work(sizes.values, "groups of 64"),
         unpack_work(sizes),
         *(product_work(*product) for product in sizes.products),
         clustering_work(sizes, "labels"),
@@ -79,6 +90,5 @@ def all_work(sizes):
     ]
 
 
-def _values(sizes):
-    n = sizes.values
+def _values(n):
     return f"{n // MEBI} Mi" if n >= MEBI else str(n)

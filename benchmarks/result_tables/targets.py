@@ -38,31 +38,34 @@ def subjects():
         return tomllib.load(file)
 
 
-def judged(subject):
+def judged(subject, rows=None):
     """Return the targets of a table, judged.
 
     Parameters
     ----------
     subject : dict
         One of `subjects`.
+    rows : list of dict, default=None
+        Results; None for those of the files. With none at all nothing is measured.
 
     Returns
     -------
     found : list of Judged
     """
-    return [_judge(subject, target) for target in subject["targets"]]
+    return [_judge(subject, target, rows) for target in subject["targets"]]
 
 
-def _judge(subject, own):
+def _judge(subject, own, rows):
     common = {k: v for k, v in subject.items() if k not in ("title", "text", "targets")}
     if "file" in own:
         common.pop("where", None)
     where = {**common.get("where", {}), **own.get("where", {})}
     target = {**common, **own, "where": where}
-    if not (RESULTS / f"{target['file']}.json").exists():
+    if rows is None and (RESULTS / f"{target['file']}.json").exists():
+        rows = results(target["file"])[target.get("list", "results")]
+    if not rows:
         return Judged(subject["title"], target, None, "not measured")
     is_less = _is_less(target)
-    rows = results(target["file"])[target.get("list", "results")]
     found = [_value(rows, row, target) for row in rows if _has(row, where)]
     found = [value for value in found if value is not None]
     if not found:
@@ -137,6 +140,13 @@ def _text(value, target, *, is_limit=False):
     space = "" if unit in ("×", "") else NO_BREAK
     sign = "" if not is_limit else ("≤" if _is_less(target) else "≥") + NO_BREAK
     return f"{sign}{number}{space}{unit}"
+
+
+def shown(one):
+    """A target that was judged, in a line of text."""
+    target = one.target
+    limit = _text(_floor(target), target, is_limit=True)
+    return f"{target['what']} {limit}: {_text(one.measured, target) or '-'}"
 
 
 def _row(one):

@@ -51,13 +51,14 @@ def test_it_runs(benchmark):
 
     code, report = benchmark("--seed", "3")
     assert code == 0 and report["failed"] == report["skipped"] == []
-    assert report["parity"] == {"cases": 27, "differences": []}
+    assert report["parity"] == {"cases": 29, "differences": []}
     assert report["seed"] == "3"
     assert report["limits"].keys() == {"bytes", "float16"}
     assert [row["work"] for row in report["results"]] == all_work(TINY)
     vs = {row["work"]: list(row["vs"]) for row in report["results"]}
     assert list(vs.values()) == [
         ["CuPy expressions"],
+        ["NumPy", "CuPy expressions"],
         ["CuPy expressions"],
         ["CuPy expressions"],
         ["cuBLAS float16"],
@@ -66,6 +67,8 @@ def test_it_runs(benchmark):
         ["CuPy GEMM+argmin", "scikit-learn (CPU)"],
         [],
     ]
+    work = report["memory"]["work"].values()
+    assert all(sizes["besides"] > 0 for sizes in work) and len(work) == 2
     assert report["host_to_host"]["seconds"].keys() == {"cpu", "cuda, copies included"}
 
 
@@ -110,7 +113,7 @@ def test_what_differs_or_fails_is_exit_code_1(benchmark, monkeypatch, script):
     assert any("codes and scales" in name for name in differences)
     assert len(report["failed"]) == 1 and "training" in report["failed"][0]
     assert any("cuBLAS float16" in what for what in report["skipped"])
-    assert len(report["results"]) == 7
+    assert len(report["results"]) == 8
     assert "host_to_host" in report
 
 
@@ -154,4 +157,16 @@ def test_without_a_device(script, clean, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         script.main()
     assert ended.value.code == 2
-    assert "no device" in capsys.readouterr().out
+    first, *targets = capsys.readouterr().out.splitlines()
+    assert "no device: CuPy is not installed" in first
+    assert len(targets) == 5
+    assert all(line.startswith("not measured: ") for line in targets)
+
+
+def test_targets_are_judged(script, capsys):
+    from gpu_sections.sizes import FULL, all_work
+
+    rows = [{"work": work, "seconds": 2e-4, "of_limit": 0.6} for work in all_work(FULL)]
+    script.show_targets([row | {"vs": {"CuPy expressions": 6.0}} for row in rows])
+    found = [line.split(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert found == ["met", "met", "met", "unmet", "met"]
