@@ -1,5 +1,7 @@
 """Fixtures shared by all tests."""
 
+import collections
+import pathlib
 import signal
 import subprocess
 import sys
@@ -56,3 +58,18 @@ def pytest_configure():
     """Interrupts arrive, though a shell may have started the tests without them."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Counts by area: the folder of a test, or its file where it is in none."""
+    counts = collections.defaultdict(collections.Counter)
+    for outcome in ("passed", "failed", "error", "skipped", "xfailed"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            area = pathlib.PurePosixPath(report.nodeid.split("::")[0])
+            name = area.parts[1] if len(area.parts) > 2 else area.stem
+            counts[name][outcome] += 1
+    if len(counts) > 1:
+        terminalreporter.section("by area")
+        for name, outcomes in sorted(counts.items()):
+            numbers = ", ".join(f"{n} {outcome}" for outcome, n in outcomes.items())
+            terminalreporter.line(f"{name}: {numbers}")
