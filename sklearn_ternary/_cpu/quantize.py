@@ -61,26 +61,14 @@ def absmean_pack(X, n_levels, layout, *, n_threads, isa):
 
 def read_once(X, layout, *, n_threads, isa):
     """Packed codes and scale as of `absmean_pack`, and whether they may be wrong."""
-    row = get_layout(layout)
-    packed = np.empty((X.shape[0], row.row_bytes(X.shape[1])), dtype=np.uint8)
+    row_bytes = get_layout(layout).row_bytes(X.shape[1])
+    packed = np.empty((X.shape[0], row_bytes), dtype=np.uint8)
     scale = np.empty((1, 1), dtype=X.dtype)
-    # Rows of whole units are packed as one row is.
-    as_one = X.shape[1] % row.unit_values == 0
-    n_blocks = -(-X.size // _one_read.BLOCK)
-    n_parts = min(n_threads, n_blocks)
     room = min(NOTES, X.size // NOTED_PART)
+    scratch = np.empty(_one_read.scratch_size(X.size, X.itemsize, n_threads, room))
+    level = ISA_LEVELS[isa]
     doubtful = _one_read.absmean_pack(
-        X.reshape(1, -1) if as_one else X,
-        LAYOUT_IDS[layout],
-        packed.reshape(1, -1) if as_one else packed,
-        np.empty(-(-X.size // _reduce.SUM_CHUNK)),
-        np.empty((2, n_blocks), dtype=X.dtype),
-        np.empty((2, n_blocks), dtype=np.int64),
-        np.empty((n_parts, room), dtype=X.dtype),
-        np.empty((n_parts, room), dtype=np.uint16),
-        scale,
-        ISA_LEVELS[isa],
-        n_threads,
+        X, LAYOUT_IDS[layout], packed, scratch, room, scale, level, n_threads
     )
     return packed, scale, doubtful
 

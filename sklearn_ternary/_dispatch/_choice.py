@@ -221,10 +221,12 @@ def _require_device(config):
 def _cpu_options(config, size, crossover):
     """The keywords of the functions of `sklearn_ternary._cpu`."""
     kernels = _kernels or _load_kernels()
-    isa = choose_isa(config.isa, kernels.isas)
-    if size < crossover.min_size_threads:
-        return {"n_threads": 1, "isa": isa}
-    return {"n_threads": kernels.effective_n_threads(config.n_threads), "isa": isa}
+    n_threads, isa = 1, config.isa
+    if isa not in kernels.isas:
+        isa = choose_isa(isa, kernels.isas)
+    if size >= crossover.min_size_threads:
+        n_threads = kernels.effective_n_threads(config.n_threads)
+    return {"n_threads": n_threads, "isa": isa}
 
 
 def cpu_level(config=None):

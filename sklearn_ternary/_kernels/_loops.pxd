@@ -1,5 +1,5 @@
 # The C functions of src/, as Cython sees them.
-from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t
+from libc.stdint cimport int8_t, int64_t, uint8_t
 
 cdef extern from "quantize.h" nogil:
     enum:
@@ -116,6 +116,7 @@ cdef extern from "segments.h" nogil:
         const double *, Py_ssize_t, double *
     ) noexcept
     Py_ssize_t stern_packed_bytes(int layout, Py_ssize_t n) noexcept
+    int stern_unit_values(int layout) noexcept
     int stern_unit_bytes(int layout) noexcept
     Py_ssize_t stern_find_invalid(
         const stern_codec *, const uint8_t *packed, Py_ssize_t n_bytes, int layout
@@ -155,6 +156,15 @@ cdef extern from "one_read.h" nogil:
     enum:
         STERN_BLOCK
 
+    ctypedef struct stern_block:
+        pass
+
+    ctypedef struct stern_note_f32:
+        pass
+
+    ctypedef struct stern_note_f64:
+        pass
+
     ctypedef struct stern_one_read_f32:
         const stern_f32 *loops
         const stern_codec *codec
@@ -163,12 +173,8 @@ cdef extern from "one_read.h" nogil:
         int layout
         uint8_t *packed
         double *sums
-        float *lows
-        float *highs
-        int64_t *first_notes
-        int64_t *n_notes
-        float *values
-        uint16_t *places
+        stern_block *blocks
+        stern_note_f32 *notes
         Py_ssize_t room
 
     void stern_read_blocks_f32(
@@ -189,12 +195,8 @@ cdef extern from "one_read.h" nogil:
         int layout
         uint8_t *packed
         double *sums
-        double *lows
-        double *highs
-        int64_t *first_notes
-        int64_t *n_notes
-        double *values
-        uint16_t *places
+        stern_block *blocks
+        stern_note_f64 *notes
         Py_ssize_t room
 
     void stern_read_blocks_f64(

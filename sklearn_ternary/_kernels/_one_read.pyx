@@ -2,13 +2,17 @@
 
 from cython cimport floating
 from cython.parallel cimport prange
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport uint8_t
 
 from sklearn_ternary._kernels._loops cimport (
     STERN_BLOCK,
+    STERN_SUM_CHUNK,
+    stern_block,
     stern_codec_for,
     stern_f32_for,
     stern_f64_for,
+    stern_note_f32,
+    stern_note_f64,
     stern_one_read_f32,
     stern_one_read_f64,
     stern_read_blocks_f32,
@@ -17,20 +21,37 @@ from sklearn_ternary._kernels._loops cimport (
     stern_scale_of_sums_f64,
     stern_settle_blocks_f32,
     stern_settle_blocks_f64,
+    stern_unit_values,
 )
 
 BLOCK = STERN_BLOCK
+
+
+cdef inline Py_ssize_t n_pieces(Py_ssize_t n_values, Py_ssize_t size) noexcept:
+    return (n_values + size - 1) // size
+
+
+def scratch_size(
+    Py_ssize_t n_values, Py_ssize_t itemsize, Py_ssize_t n_threads, Py_ssize_t room
+):
+    """How many float64 the sums, the blocks and the notes of all threads take."""
+    cdef:
+        Py_ssize_t n_blocks = n_pieces(n_values, STERN_BLOCK)
+        Py_ssize_t note = sizeof(stern_note_f32)
+    if itemsize == sizeof(double):
+        note = sizeof(stern_note_f64)
+    return n_pieces(n_values, STERN_SUM_CHUNK) + (
+        n_blocks * <Py_ssize_t>sizeof(stern_block)
+        + min(n_threads, n_blocks) * room * note
+    ) // <Py_ssize_t>sizeof(double)
 
 
 def absmean_pack(
     const floating[:, ::1] X,           # IN, not empty
     int layout,
     uint8_t[:, ::1] packed,             # OUT
-    double[::1] sums,                   # (chunks,)
-    floating[:, ::1] bounds,            # (2, blocks)
-    int64_t[:, ::1] notes,              # (2, blocks)
-    floating[:, ::1] values,            # (parts, room)
-    uint16_t[:, ::1] places,            # (parts, room)
+    double[::1] scratch,                # (scratch_size,)
+    Py_ssize_t room,                    # for notes of each thread
     floating[:, ::1] scale,             # OUT, (1, 1)
     int isa,
     int n_threads,
@@ -39,23 +60,33 @@ def absmean_pack(
     cdef:
         stern_one_read_f32 job32
         stern_one_read_f64 job64
-        Py_ssize_t part, parts = values.shape[0]
+        Py_ssize_t n_rows = X.shape[0], n_columns = X.shape[1], part
+        Py_ssize_t n_values = n_rows * n_columns
+        Py_ssize_t n_blocks = n_pieces(n_values, STERN_BLOCK)
+        double *sums = &scratch[0]
+        stern_block *blocks = <stern_block *>(
+            sums + n_pieces(n_values, STERN_SUM_CHUNK)
+        )
+        Py_ssize_t parts = min(<Py_ssize_t>n_threads, n_blocks)
         floating threshold = 0
         bint doubtful
+    if n_columns % stern_unit_values(layout) == 0:
+        # Rows of whole units are packed as one row is.
+        n_rows, n_columns = 1, n_values
     if floating is float:
         job32 = stern_one_read_f32(
-            stern_f32_for(isa), stern_codec_for(isa), &X[0, 0], X.shape[0], X.shape[1],
-            layout, &packed[0, 0], &sums[0], &bounds[0, 0], &bounds[1, 0], &notes[0, 0],
-            &notes[1, 0], &values[0, 0], &places[0, 0], values.shape[1],
+            stern_f32_for(isa), stern_codec_for(isa), &X[0, 0], n_rows, n_columns,
+            layout, &packed[0, 0], sums, blocks, <stern_note_f32 *>(blocks + n_blocks),
+            room,
         )
     else:
         job64 = stern_one_read_f64(
-            stern_f64_for(isa), stern_codec_for(isa), &X[0, 0], X.shape[0], X.shape[1],
-            layout, &packed[0, 0], &sums[0], &bounds[0, 0], &bounds[1, 0], &notes[0, 0],
-            &notes[1, 0], &values[0, 0], &places[0, 0], values.shape[1],
+            stern_f64_for(isa), stern_codec_for(isa), &X[0, 0], n_rows, n_columns,
+            layout, &packed[0, 0], sums, blocks, <stern_note_f64 *>(blocks + n_blocks),
+            room,
         )
     for part in prange(
-        parts, nogil=True, schedule="static", num_threads=min(n_threads, parts)
+        parts, nogil=True, schedule="static", num_threads=parts
     ):
         if floating is float:
             stern_read_blocks_f32(&job32, part, parts)
@@ -68,7 +99,7 @@ def absmean_pack(
     if doubtful:
         return True
     for part in prange(
-        parts, nogil=True, schedule="static", num_threads=min(n_threads, parts)
+        parts, nogil=True, schedule="static", num_threads=parts
     ):
         if floating is float:
             stern_settle_blocks_f32(&job32, threshold, part, parts)

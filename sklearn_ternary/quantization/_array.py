@@ -126,8 +126,8 @@ class TernaryArray:
 
     def _set(self, packed, scale, shape, layout, group_size):
         if not is_device_array(packed):
-            packed.flags.writeable = False
-            scale.flags.writeable = False
+            packed.setflags(write=False)
+            scale.setflags(write=False)
         put = object.__setattr__
         put(self, "_packed", packed)
         put(self, "_scale", scale)

@@ -90,8 +90,10 @@ def row_panels(n_rows, n_columns, bytes_per_value, working_memory):
 
 
 def as_matrix(X):
-    """View the C-contiguous array `X` as the matrix that stores it."""
-    return contiguous(X).reshape(matrix_shape(X.shape))
+    """The array `X`, in C order, as the matrix that stores it."""
+    if not X.flags.c_contiguous:
+        X = contiguous(X)
+    return X.reshape(matrix_shape(X.shape))
 
 
 def is_integer(value):

@@ -90,25 +90,23 @@ def look(X, isa="avx2", room=65536):
     """
     if isa not in supported_isas():
         pytest.skip(f"no {isa} kernels on this machine")
-    n_blocks = -(-X.size // _one_read.BLOCK)
-    bounds = np.zeros((2, n_blocks), X.dtype)
-    notes = np.zeros((2, n_blocks), np.int64)
+    scratch = np.zeros(_one_read.scratch_size(X.size, X.itemsize, 1, room))
     scale = np.empty((1, 1), X.dtype)
     _one_read.absmean_pack(
         X,
         LAYOUT_IDS["t2"],
         np.empty((1, -(-X.size // 4)), np.uint8),
-        np.empty(-(-X.size // 4096)),
-        bounds,
-        notes,
-        np.empty((1, room), X.dtype),
-        np.empty((1, room), np.uint16),
+        scratch,
+        room,
         scale,
         ISA_LEVELS[isa],
         1,
     )
-    low, high = bounds
-    return high >= 0, ((low <= scale / 2) & (scale / 2 <= high))[0], notes[1]
+    n_chunks, n_blocks = -(-X.size // 4096), -(-X.size // _one_read.BLOCK)
+    blocks = scratch[n_chunks : n_chunks + 4 * n_blocks].reshape(-1, 4)
+    low, high = blocks[:, 0], blocks[:, 1]
+    within = (low <= scale[0] / 2) & (scale[0] / 2 <= high)
+    return high >= 0, within, blocks[:, 3].view(np.int64)
 
 
 def test_blocks_are_packed_ahead_where_the_estimate_is_good():

@@ -12,7 +12,18 @@
 /* A multiple of STERN_SUM_CHUNK and of the unit of every layout of three levels. */
 #define STERN_BLOCK 20480
 
+/* The bounds of the threshold that a block was packed with, the upper one -1 if it was
+ * not, and its notes. */
+typedef struct {
+    double low, high;
+    int64_t first_note, n_notes;
+} stern_block;
+
 #define STERN_ONE_READ_FUNCTIONS(T, f)                                            \
+    typedef struct {                                                              \
+        T value;                                                                  \
+        uint32_t place; /* in its block */                                        \
+    } stern_note_##f;                                                             \
     typedef struct {                                                              \
         const stern_##f *loops;                                                   \
         const stern_codec *codec;                                                 \
@@ -20,15 +31,9 @@
         ptrdiff_t n_rows, n_columns;                                              \
         int layout;                                                               \
         uint8_t *packed;                                                          \
-        /* One for each chunk: its sum. */                                        \
-        double *sums;                                                             \
-        /* One for each block: the bounds of the threshold it was packed with, the     \
-         * upper one -1 if it was not; its notes. */                              \
-        T *lows, *highs;                                                          \
-        int64_t *first_notes, *n_notes;                                           \
-        /* Notes of each part, `room` of them: values and their places. */        \
-        T *values;                                                                \
-        uint16_t *places;                                                         \
+        double *sums; /* of each chunk */                                         \
+        stern_block *blocks;                                                      \
+        stern_note_##f *notes; /* `room` of each part */                          \
         ptrdiff_t room;                                                           \
     } stern_one_read_##f;                                                         \
     /* Read, sum and pack the blocks of one of several parts. */                  \

@@ -27,14 +27,11 @@ static void F(sum_block)(const F(stern_one_read) *job, ptrdiff_t start, ptrdiff_
             job->x + i, end - i < STERN_SUM_CHUNK ? end - i : STERN_SUM_CHUNK);
 }
 
-/* Bounds of the true threshold; returns 0 if the sample cannot tell. */
-static int F(estimate)(const sample *s, ptrdiff_t n_blocks, T *low, T *high)
+/* Bounds of the true threshold, for a mean that may be `off` by so much of itself;
+ * returns 0 if that is too much. */
+static int F(bounds)(double mean, double off, double *low, double *high)
 {
-    const double mean = s->sum / ((double)s->blocks * STERN_BLOCK);
-    if (s->blocks < (s->retry > 1 ? s->retry : 1) || !(mean > LOWEST && mean < HIGHEST))
-        return 0;
-    double off = uncertainty(s, n_blocks);
-    if (!(off <= MOST_OFF))
+    if (!(mean > LOWEST && mean < HIGHEST && off <= MOST_OFF))
         return 0;
     off += ldexp(4, -DIGITS);  /* for what is rounded */
     *low = (T)(mean / 2 * (1 - off));
@@ -42,25 +39,36 @@ static int F(estimate)(const sample *s, ptrdiff_t n_blocks, T *low, T *high)
     return 1;
 }
 
+/* Bounds told by the blocks read so far, or of the first one by its first chunk. */
+static int F(estimate)(const F(stern_one_read) *job, const sample *s, ptrdiff_t start,
+                       ptrdiff_t n_blocks, double *low, double *high)
+{
+    if (s->blocks < s->retry)
+        return 0;
+    if (s->blocks)
+        return F(bounds)(s->sum / ((double)s->blocks * STERN_BLOCK),
+                         uncertainty(s, n_blocks), low, high);
+    const T *x = job->x + start;
+    const double sum = job->loops->abs_sum(x, STERN_SUM_CHUNK);
+    const double squares = job->loops->square_sum(x, STERN_SUM_CHUNK);
+    const double mean = sum / STERN_SUM_CHUNK;
+    return F(bounds)(mean, SURE * sqrt(squared_error(sum, squares, STERN_SUM_CHUNK)) / mean,
+                     low, high);
+}
+
 /* Note the near values of a chunk. Returns how many notes there are then, or -1 if
  * there is no room. */
-static ptrdiff_t F(note)(const T *x, ptrdiff_t place, const uint64_t *near, T *values,
-                         uint16_t *places, ptrdiff_t n, ptrdiff_t room)
+static ptrdiff_t F(note)(const T *x, ptrdiff_t place, const uint64_t *near, uint64_t which,
+                         F(stern_note) *notes, ptrdiff_t n, ptrdiff_t room)
 {
-    /* A branch for each of the words would be guessed wrong too often. */
-    int words[STERN_SUM_CHUNK / 64], n_words = 0;
-    for (int k = 0; k < STERN_SUM_CHUNK / 64; ++k) {
-        words[n_words] = k;
-        n_words += near[k] != 0;
-    }
-    for (int k = 0; k < n_words; ++k) {
-        uint64_t bits = near[words[k]];
+    for (; which; which &= which - 1) {
+        const ptrdiff_t word = __builtin_ctzll(which);
+        uint64_t bits = near[word];
         if (n + 64 > room)
             return -1;
         do {
-            const ptrdiff_t i = 64 * words[k] + __builtin_ctzll(bits);
-            values[n] = x[i];
-            places[n++] = (uint16_t)(place + i);
+            const ptrdiff_t i = 64 * word + __builtin_ctzll(bits);
+            notes[n++] = (F(stern_note)){x[i], (uint32_t)(place + i)};
             bits &= bits - 1;
         } while (bits);
     }
@@ -69,21 +77,21 @@ static ptrdiff_t F(note)(const T *x, ptrdiff_t place, const uint64_t *near, T *v
 
 /* Sum and pack a whole block; returns its notes, or -1, and then it is summed only. */
 static ptrdiff_t F(read_block)(const F(stern_one_read) *job, ptrdiff_t start, T low, T high,
-                               T *values, uint16_t *places, ptrdiff_t room, const T *next)
+                               F(stern_note) *notes, ptrdiff_t room, const T *next)
 {
     /* Bytes of a single row are those of its units, one after the other. */
     const int t2 = job->n_rows == 1 && job->layout == STERN_T2;
     uint8_t codes[STERN_BLOCK];
     uint8_t *out = t2 ? job->packed + start / 4 : codes;
-    uint64_t near[STERN_SUM_CHUNK / 64];
+    uint64_t near[STERN_SUM_CHUNK / 64], which;
     ptrdiff_t n = 0;
     room = room < MOST_NEAR ? room : MOST_NEAR;
     for (ptrdiff_t i = 0; i < STERN_BLOCK; i += STERN_SUM_CHUNK) {
         const T *x = job->x + start + i;
         job->sums[(start + i) / STERN_SUM_CHUNK] = job->loops->sum_codes(
-            x, low, high, t2, out + (t2 ? i / 4 : i), near,
+            x, low, high, t2, out + (t2 ? i / 4 : i), near, &which,
             i + STERN_SUM_CHUNK < STERN_BLOCK ? x + STERN_SUM_CHUNK : next);
-        n = F(note)(x, i, near, values, places, n, room);
+        n = F(note)(x, i, near, which, notes, n, room);
         if (n < 0) {
             F(sum_block)(job, start + i + STERN_SUM_CHUNK, start + STERN_BLOCK);
             return -1;
@@ -100,35 +108,34 @@ static ptrdiff_t F(read_block)(const F(stern_one_read) *job, ptrdiff_t start, T 
 void F(stern_read_blocks)(const F(stern_one_read) *job, ptrdiff_t part, ptrdiff_t parts)
 {
     const ptrdiff_t n = F(n_values)(job);
-    T *values = job->values + part * job->room;
-    uint16_t *places = job->places + part * job->room;
+    F(stern_note) *notes = job->notes + part * job->room;
     ptrdiff_t used = 0;
     sample s = {0};
     for (walk w = walk_of(n, part, parts); advance(&w);) {
-        const ptrdiff_t block = w.block, start = block * STERN_BLOCK;
+        const ptrdiff_t start = w.block * STERN_BLOCK;
         walk after = w;
-        const T *next = job->x + (advance(&after) ? after.block : block) * STERN_BLOCK;
-        T *low = job->lows + block, *high = job->highs + block;
-        ptrdiff_t notes = -1;
+        const T *next = job->x + (advance(&after) ? after.block : w.block) * STERN_BLOCK;
+        stern_block block = {-1, -1, used, 0};
         if (n - start < STERN_BLOCK) {
             F(sum_block)(job, start, n);
         } else {
-            if (!F(estimate)(&s, w.o.blocks, low, high)) {
-                F(sum_block)(job, start, start + STERN_BLOCK);
-            } else {
-                notes = F(read_block)(job, start, *low, *high, values + used, places + used,
+            ptrdiff_t noted = -1;
+            if (F(estimate)(job, &s, start, w.o.blocks, &block.low, &block.high)) {
+                noted = F(read_block)(job, start, (T)block.low, (T)block.high, notes + used,
                                       job->room - used, next);
                 /* So many values are near: look again when twice as much is known. */
-                if (notes < 0)
-                    s.retry = 2 * s.blocks;
+                if (noted < 0)
+                    s.retry = 2 * (s.blocks + 1);
+            } else {
+                F(sum_block)(job, start, start + STERN_BLOCK);
             }
+            if (noted < 0)
+                block.low = block.high = -1;
+            else
+                used += block.n_notes = noted;
             add_block(&s, job->sums + start / STERN_SUM_CHUNK);
         }
-        if (notes < 0)
-            *low = *high = -1;
-        job->first_notes[block] = used;
-        job->n_notes[block] = notes < 0 ? 0 : notes;
-        used += job->n_notes[block];
+        job->blocks[w.block] = block;
     }
 }
 
@@ -148,25 +155,36 @@ static inline int F(code)(T x, T threshold)
     return (x > threshold) - (x < -threshold);
 }
 
-/* Decide the noted values of a block, which have code 0 so far. */
-static void F(settle_notes)(const F(stern_one_read) *job, T threshold, ptrdiff_t block,
-                            const T *values, const uint16_t *places)
+/* Decide the noted values of a block, which have code 0 so far: add what their codes
+ * weigh to bytes of one row. `unit` is a constant where this is called. */
+__attribute__((always_inline)) static inline void F(add_notes)(
+    const F(stern_note) *notes, ptrdiff_t n, T threshold, const uint8_t *weights,
+    uint32_t unit, uint8_t *bytes)
 {
-    const ptrdiff_t start = block * STERN_BLOCK, K = job->n_columns;
-    const ptrdiff_t unit = stern_unit_values(job->layout);
+    for (ptrdiff_t i = 0; i < n; ++i)
+        bytes[notes[i].place / unit] +=
+            (uint8_t)(F(code)(notes[i].value, threshold) * weights[notes[i].place % unit]);
+}
+
+/* The same for any rows and layout. */
+static void F(settle_notes)(const F(stern_one_read) *job, T threshold, ptrdiff_t start,
+                            const F(stern_note) *notes, ptrdiff_t n)
+{
+    const ptrdiff_t K = job->n_columns, unit = stern_unit_values(job->layout);
     const uint8_t *weights = stern_code_weights(job->layout);
     if (job->n_rows == 1 && weights) {
         uint8_t *bytes = job->packed + start / unit;
-        for (ptrdiff_t i = 0; i < job->n_notes[block]; ++i)
-            bytes[places[i] / (uint16_t)unit] +=
-                (uint8_t)(F(code)(values[i], threshold) * weights[places[i] % (uint16_t)unit]);
+        if (unit == 4)
+            F(add_notes)(notes, n, threshold, weights, 4, bytes);
+        else
+            F(add_notes)(notes, n, threshold, weights, 5, bytes);
         return;
     }
-    for (ptrdiff_t i = 0; i < job->n_notes[block]; ++i) {
-        const int code = F(code)(values[i], threshold);
+    for (ptrdiff_t i = 0; i < n; ++i) {
+        const int code = F(code)(notes[i].value, threshold);
         if (!code)
             continue;
-        const ptrdiff_t at = start + places[i], row = at / K, column = at - row * K;
+        const ptrdiff_t at = start + notes[i].place, row = at / K, column = at - row * K;
         const ptrdiff_t a = column / unit * unit, b = a + unit < K ? a + unit : K;
         /* Units that are cut by the ends of blocks are packed later. */
         if (row * K + a < start || row * K + b > start + STERN_BLOCK)
@@ -185,12 +203,13 @@ void F(stern_settle_blocks)(const F(stern_one_read) *job, T threshold, ptrdiff_t
     const ptrdiff_t n = F(n_values)(job), columns = job->n_columns;
     const ptrdiff_t values_of_unit = stern_unit_values(job->layout);
     for (walk w = walk_of(n, part, parts); advance(&w);) {
-        const ptrdiff_t block = w.block, start = block * STERN_BLOCK;
+        const stern_block block = job->blocks[w.block];
+        const ptrdiff_t start = w.block * STERN_BLOCK;
         const ptrdiff_t end = n - start < STERN_BLOCK ? n : start + STERN_BLOCK;
-        if (job->lows[block] <= threshold && threshold <= job->highs[block]) {
-            const ptrdiff_t first = part * job->room + job->first_notes[block];
-            F(settle_notes)(job, threshold, block, job->values + first,
-                            job->places + first);
+        if (block.low <= threshold && threshold <= block.high) {
+            F(settle_notes)(job, threshold, start,
+                            job->notes + part * job->room + block.first_note,
+                            block.n_notes);
         } else {
             EACH_RUN(job, start, end)
                 F(stern_pack)(job->loops, job->codec, job->x + row * K, a, b, &threshold, K,

@@ -40,9 +40,10 @@ enum stern_scale {
     void (*codes)(const T *x, ptrdiff_t n, T threshold, int five, int8_t *out);  \
     /* abs_sum of a whole chunk, with its codes for a threshold of `high`: int8 or,    \
      * with `t2`, packed; which of each 64 values are above `low` but not above        \
-     * `high`. The chunk that comes `next` is asked for. */                            \
+     * `high`, and `which` of the 64 times 64 have such. The chunk that comes `next`   \
+     * is asked for. */                                                                \
     double (*sum_codes)(const T *x, T low, T high, int t2, uint8_t *out,         \
-                        uint64_t *near, const T *next);                          \
+                        uint64_t *near, uint64_t *which, const T *next);         \
     void (*codes_each)(const T *x, ptrdiff_t n, const T *threshold, int five,    \
                        int8_t *out);                                             \
     void (*values)(const int8_t *codes, ptrdiff_t n, T step, T *out);            \
