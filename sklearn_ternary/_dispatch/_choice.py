@@ -79,7 +79,7 @@ def choose(operation, size, dtype, *, config=None, on_device=False):
 
 def ready(array):
     """The array itself or a copy that is C-contiguous, aligned and native-endian."""
-    if is_device_array(array):
+    if not isinstance(array, np.ndarray):
         return contiguous(array)
     flags = array.flags
     if flags.c_contiguous and flags.aligned and array.dtype.isnative:

@@ -125,7 +125,7 @@ class TernaryArray:
         return self
 
     def _set(self, packed, scale, shape, layout, group_size):
-        if not is_device_array(packed):
+        if isinstance(packed, np.ndarray):
             packed.setflags(write=False)
             scale.setflags(write=False)
         put = object.__setattr__

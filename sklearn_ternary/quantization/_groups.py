@@ -93,7 +93,7 @@ def as_matrix(X):
     """The array `X`, in C order, as the matrix that stores it."""
     if not X.flags.c_contiguous:
         X = contiguous(X)
-    return X.reshape(matrix_shape(X.shape))
+    return X if X.ndim == 2 else X.reshape(matrix_shape(X.shape))
 
 
 def is_integer(value):

@@ -117,7 +117,12 @@ def ternarize(
     ):
         bad = ~np.isfinite(X)
         X = namespace(X).where(bad, X.dtype.type(0), X)
-    packed, scales = _packed(X, group_size, per_row, scale, n_levels, layout)
+    is_one_group = not per_row and 1 < group_size == X.shape[1] and X.size
+    if is_one_group and isinstance(scale, str) and scale == "absmean":
+        packed, scales = _dispatch.absmean_pack(X, n_levels, layout)
+    else:
+        scales, thresholds = _scales(X, group_size, per_row, scale, n_levels)
+        packed = _dispatch.quantize_pack(X, thresholds, group_size, n_levels, layout)
     if on_nonfinite == "raise" and not _proves_finite(scale, scales):
         check_finite(W, "W")
     if on_nonfinite == "propagate" and bad is not None:
@@ -148,16 +153,6 @@ def _any_in_group(mask, group_size, per_row):
         starts = np.arange(0, mask.shape[1], group_size)
         found = np.logical_or.reduceat(mask, starts, axis=1)
     return found if per_row else found.any(axis=0, keepdims=True)
-
-
-def _packed(X, group_size, per_row, scale, n_levels, layout):
-    """Packed codes and scales."""
-    one_group = not per_row and 1 < group_size == X.shape[1] and X.size
-    if one_group and isinstance(scale, str) and scale == "absmean":
-        return _dispatch.absmean_pack(X, n_levels, layout)
-    scales, thresholds = _scales(X, group_size, per_row, scale, n_levels)
-    packed = _dispatch.quantize_pack(X, thresholds, group_size, n_levels, layout)
-    return packed, scales
 
 
 def _scales(X, group_size, per_row, scale, n_levels):
