@@ -158,28 +158,50 @@ static const uint8_t t5_shift[5][64] = {
 static const uint8_t t5_four[2][64] = {EACH64(T5_FOUR, 0), EACH64(T5_FOUR, 64)};
 #endif
 
+#if STERN_USE_AVX512
+/* The bytes of 320 codes. */
+static inline __m512i t5_bytes(const __m512i codes[5])
+{
+    __m512i plane[5];
+    _Pragma("GCC unroll 5")
+    for (int d = 0; d < 5; ++d) {
+        const __m512i where = _mm512_loadu_si512(t5_index[d]);
+        plane[d] = _mm512_permutexvar_epi8(where, codes[0]);
+        _Pragma("GCC unroll 4")
+        for (int j = 1; j < 5; ++j)
+            plane[d] = _mm512_mask_permutexvar_epi8(
+                plane[d], UINT64_MAX << T5_FIRST(j, d), where, codes[j]);
+    }
+    __m512i sum = plane[4];
+    _Pragma("GCC unroll 4")
+    for (int d = 3; d >= 0; --d)
+        sum = _mm512_add_epi8(_mm512_add_epi8(sum, sum), _mm512_add_epi8(sum, plane[d]));
+    return _mm512_add_epi8(sum, _mm512_set1_epi8(121)); /* five digits 1 */
+}
+
+static inline __mmask64 first_bytes(ptrdiff_t n)
+{
+    return n <= 0 ? 0 : n < 64 ? UINT64_MAX >> (64 - n) : UINT64_MAX;
+}
+#endif
+
 static void pack_t5(const int8_t *codes, ptrdiff_t n, uint8_t *out)
 {
     ptrdiff_t i = 0;
 #if STERN_USE_AVX512
-    const __m512i all_ones = _mm512_set1_epi8(121); /* five digits 1 */
+    __m512i v[5];
     for (; i + 320 <= n; i += 320) {
-        __m512i plane[5];
         _Pragma("GCC unroll 5")
-        for (int d = 0; d < 5; ++d) {
-            const __m512i where = _mm512_loadu_si512(t5_index[d]);
-            plane[d] = _mm512_permutexvar_epi8(where, _mm512_loadu_si512(codes + i));
-            _Pragma("GCC unroll 4")
-            for (int j = 1; j < 5; ++j)
-                plane[d] = _mm512_mask_permutexvar_epi8(
-                    plane[d], UINT64_MAX << T5_FIRST(j, d), where,
-                    _mm512_loadu_si512(codes + i + 64 * j));
-        }
-        __m512i sum = plane[4];
-        _Pragma("GCC unroll 4")
-        for (int d = 3; d >= 0; --d)
-            sum = _mm512_add_epi8(_mm512_add_epi8(sum, sum), _mm512_add_epi8(sum, plane[d]));
-        _mm512_storeu_si512(out + i / 5, _mm512_add_epi8(sum, all_ones));
+        for (int j = 0; j < 5; ++j)
+            v[j] = _mm512_loadu_si512(codes + i + 64 * j);
+        _mm512_storeu_si512(out + i / 5, t5_bytes(v));
+    }
+    if (i + 40 <= n) {
+        _Pragma("GCC unroll 5")
+        for (int j = 0; j < 5; ++j)
+            v[j] = _mm512_maskz_loadu_epi8(first_bytes(n - i - 64 * j), codes + i + 64 * j);
+        _mm512_mask_storeu_epi8(out + i / 5, first_bytes((n - i + 4) / 5), t5_bytes(v));
+        return;
     }
 #endif
     for (; i + 8 <= n; i += 5)
