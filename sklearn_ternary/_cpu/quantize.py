@@ -14,6 +14,9 @@ from sklearn_ternary._reference.pack import step_of
 # More bytes than this take longer to read twice than to compute more: what the caches
 # of a core hold, but no vectors of masks.
 ONE_READ_BYTES = {"avx512": 2**21, "avx2": 2**24, "generic": math.inf}
+# Up to so many, threads that add up a group first and pack it then lose more on the way
+# from one to the other.
+SHARED_BYTES = 2**22
 # Values that a thread may leave undecided at first; of these, and of all in parts.
 NOTES, NOTED_PART = 65536, 64
 
@@ -46,7 +49,8 @@ def quantize_pack(X, threshold, group_size, n_levels, layout, *, n_threads, isa)
 
 def absmean_pack(X, n_levels, layout, *, n_threads, isa):
     """Packed codes of X, (R, row_bytes), and the scale of all of it, (1, 1)."""
-    if n_levels == 3 and X.nbytes > ONE_READ_BYTES[isa]:
+    is_shared = n_threads > 1 and 0 < X.nbytes <= SHARED_BYTES
+    if n_levels == 3 and (is_shared or X.nbytes > ONE_READ_BYTES[isa]):
         packed, scale, doubtful = read_once(X, layout, n_threads=n_threads, isa=isa)
         if not doubtful:
             return packed, scale

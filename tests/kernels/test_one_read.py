@@ -35,6 +35,10 @@ KINDS = {
     ),
     "one giant": lambda rng, n: np.where(np.arange(n) == n - 7, 1e6, 0.25),
     "tiny": lambda rng, n: rng.standard_normal(n) * 1e-36,
+    # Sums are of numbers whose exponents were shifted: to what has none, and past the
+    # largest.
+    "subnormal": lambda rng, n: rng.standard_normal(n) * rng.choice([1, 1e-40], n),
+    "giants": lambda rng, n: np.where(np.arange(n) % 30000 > 29990, -3e38, 0.25),
 }
 CASES = [
     ((1, BLOCK - 1), "t5"),
@@ -74,7 +78,7 @@ def test_meets_the_definition(kind, dtype, isa):
             options = {"n_threads": n_threads, "isa": isa}
             packed, scale, doubtful = cpu.read_once(X, layout, **options)
             if doubtful:
-                assert kind in ("zero", "tiny")
+                assert kind in ("zero", "tiny", "giants")
                 packed, scale = cpu.absmean_pack(X, 3, layout, **options)
             got = packed.tobytes(), scale.tobytes()
             assert got == expected(kind, dtype, shape, layout), (
@@ -135,13 +139,13 @@ def test_blocks_are_packed_again_where_it_is_not():
 @pytest.mark.parametrize("more", [0, 1, 4])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_sizes_around_what_is_read_once(isa, dtype, more):
-    n = 2**21 // np.dtype(dtype).itemsize + more
-    X = make("normal", dtype, (1, n))
-    options = {"n_threads": 2, "isa": isa}
-    packed, scale = cpu.absmean_pack(X, 3, "t2", **options)
-    assert (packed.tobytes(), scale.tobytes()) == expected(
-        "normal", dtype, X.shape, "t2"
-    )
+    for n in (1, 60, 4092, 2**21 // np.dtype(dtype).itemsize):
+        X = make("normal", dtype, (1, n + more))
+        for n_threads in (1, 2):
+            packed, scale = cpu.absmean_pack(X, 3, "t2", n_threads=n_threads, isa=isa)
+            assert (packed.tobytes(), scale.tobytes()) == expected(
+                "normal", dtype, X.shape, "t2"
+            )
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
