@@ -76,6 +76,10 @@ class PackedMatrix:
             _Part(part, self.shape[1], format)
             for part in split_scale(scale, stored, group_size, transposed)
         ]
+        # Where it has all results, and its scales are those of the results.
+        self._only = None
+        if len(self._parts) == 1 and self._parts[0].fold is None and self.shape[0]:
+            (self._only,) = self._parts
         fill = self._fill_columns if transposed else self._fill_rows
         fill(packed, n_values, layout, n_threads, isa)
 
@@ -159,9 +163,12 @@ class PackedMatrix:
 
     def _assemble(self, multiply, X, dtype, n_threads, isa):
         """Results of all parts, each by ``multiply(part, X, out, n_threads, isa)``."""
-        y = np.empty((len(X), self.shape[0]), dtype=dtype)
-        if self.shape[1] == 0:
+        n_results, n_columns = self.shape
+        y = np.empty((len(X), n_results), dtype=dtype)
+        if n_columns == 0:
             y[:] = 0
+        elif self._only is not None and len(X):
+            multiply(self._only, X, y, n_threads, isa)
         elif y.size:
             whole = len(self._parts) == 1
             for part in self._parts:

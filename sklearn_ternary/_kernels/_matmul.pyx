@@ -64,6 +64,10 @@ cdef void quantize_rows(
     float *step, int n_threads,
 ) noexcept nogil:
     cdef Py_ssize_t i
+    if n == 1:
+        # A region of one thread would take longer than the row.
+        step[0] = loops.quantize(x, K, q)
+        return
     for i in prange(n, schedule="static", num_threads=min(n_threads, n)):
         step[i] = loops.quantize(x + i * K, K, q + i * K)
 
@@ -127,6 +131,17 @@ cdef Py_ssize_t tile_start(const int8_product *p, Py_ssize_t t) noexcept nogil:
     return min(units * t // p.n_tiles * p.loops.multiple, p.n)
 
 
+cdef void prepare_tile(
+    const int8_product *p, const int8_t *q, Py_ssize_t t
+) noexcept nogil:
+    cdef Py_ssize_t start = tile_start(p, t)
+    p.loops.prepare(
+        p.m, q + start * p.m.n_columns, p.m.n_columns,
+        <int>(tile_start(p, t + 1) - start), p.tiles + t * p.tile_bytes,
+        p.sums + start * p.segments,
+    )
+
+
 cdef void multiply_item(const int8_product *p, Py_ssize_t i) noexcept nogil:
     """A panel times a tile."""
     cdef Py_ssize_t t = i % p.n_tiles, start = tile_start(p, t)
@@ -155,43 +170,58 @@ cdef void multiply_tiles(
 ) noexcept nogil:
     cdef:
         Py_ssize_t panels = (p.m.n_rows + STERN_MM_PANEL - 1) // STERN_MM_PANEL
-        Py_ssize_t items, shares, t, i, start
+        Py_ssize_t items, shares, t, i
     p.n_tiles = (p.n + p.loops.tokens - 1) // p.loops.tokens
     p.segments = stern_mm_segments(p.m)
     items = p.n_tiles * panels
     shares = min(n_threads, items)
-    for t in prange(
-        p.n_tiles, schedule="static", num_threads=min(n_threads, p.n_tiles)
-    ):
-        start = tile_start(p, t)
-        p.loops.prepare(
-            p.m, q + start * p.m.n_columns, p.m.n_columns,
-            <int>(tile_start(p, t + 1) - start), p.tiles + t * p.tile_bytes,
-            p.sums + start * p.segments,
-        )
+    if p.n_tiles == 1:
+        prepare_tile(p, q, 0)
+    else:
+        for t in prange(
+            p.n_tiles, schedule="static", num_threads=min(n_threads, p.n_tiles)
+        ):
+            prepare_tile(p, q, t)
+    if shares == 1:
+        multiply_items(p, 0, items, backwards)
+        return
     for i in prange(shares, schedule="static", num_threads=shares):
         multiply_items(p, items * i // shares, items * (i + 1) // shares, backwards)
 
 
+cdef struct row_product:
+    # Format R2.
+    const stern_matmul_rows *loops
+    const stern_matrix *m
+    const char *x
+    Py_ssize_t n, tiles, each
+    char *partial
+
+
+cdef void multiply_run(const row_product *p, Py_ssize_t i) noexcept nogil:
+    """A run of the columns times at most four rows of activations."""
+    cdef Py_ssize_t run = i // p.tiles, start = i % p.tiles * 4
+    p.loops.run(
+        p.m, run, p.x + start * p.m.n_columns * p.loops.size, p.m.n_columns,
+        <int>min(4, p.n - start),
+        p.partial + (run * p.n + start) * p.each * p.loops.sum_size,
+    )
+
+
 cdef void multiply_rows(
-    const stern_matmul_rows *loops, const stern_matrix *m, const void *scale,
-    const void *x, const float *step, Py_ssize_t n, void *partial, void *y,
-    int n_threads,
+    row_product *p, const void *scale, const float *step, void *y, int n_threads
 ) noexcept nogil:
-    """Format R2."""
-    cdef:
-        const char *rows = <const char *>x
-        char *sums = <char *>partial
-        Py_ssize_t runs = stern_mm_row_runs(m), tiles = (n + 3) // 4, i, run, start
-        Py_ssize_t each = m.n_rows + loops.n_more, items = runs * tiles
-    for i in prange(items, schedule="static", num_threads=min(n_threads, items)):
-        run = i // tiles
-        start = i % tiles * 4
-        loops.run(
-            m, run, rows + start * m.n_columns * loops.size, m.n_columns,
-            <int>min(4, n - start), sums + (run * n + start) * each * loops.sum_size,
-        )
-    loops.finish(m, scale, partial, n * each, step, n, y)
+    cdef Py_ssize_t items, i
+    p.tiles = (p.n + 3) // 4
+    p.each = p.m.n_rows + p.loops.n_more
+    items = stern_mm_row_runs(p.m) * p.tiles
+    if min(n_threads, items) == 1:
+        for i in range(items):
+            multiply_run(p, i)
+    else:
+        for i in prange(items, schedule="static", num_threads=min(n_threads, items)):
+            multiply_run(p, i)
+    p.loops.finish(p.m, scale, p.partial, p.n * p.each, step, p.n, y)
 
 
 cdef struct float_room:
@@ -217,44 +247,77 @@ cdef float_room float_room_for(
     return room
 
 
+cdef struct float_product:
+    const stern_matmul_float *loops
+    const stern_matrix *m
+    const char *scale
+    const char *x
+    char *tile              # a piece of the activations of all tiles
+    char *y
+    Py_ssize_t n            # rows of activations
+    Py_ssize_t tiles
+    Py_ssize_t first, last  # blocks of the piece
+    Py_ssize_t value        # bytes of a value
+
+
+cdef enum:
+    # Blocks that are prepared at a time.
+    PREPARED_BLOCKS = STERN_MM_RUN // 4
+
+
+cdef char *tile_of(const float_product *p, Py_ssize_t start) noexcept nogil:
+    return p.tile + start * (p.last - p.first) * 16 * p.loops.per_value * p.value
+
+
+cdef void prepare_blocks(const float_product *p, Py_ssize_t i) noexcept nogil:
+    cdef:
+        Py_ssize_t t = i % p.tiles, start = p.n * t // p.tiles
+        Py_ssize_t n = p.n * (t + 1) // p.tiles - start
+        Py_ssize_t ahead = i // p.tiles * PREPARED_BLOCKS, b = p.first + ahead
+    p.loops.prepare(
+        p.m, p.x + start * p.m.n_columns * p.value, p.m.n_columns, <int>n,
+        b, min(b + PREPARED_BLOCKS, p.last),
+        tile_of(p, start) + ahead * 16 * p.loops.per_value * n * p.value,
+    )
+
+
+cdef void multiply_panel(const float_product *p, Py_ssize_t i) noexcept nogil:
+    cdef Py_ssize_t t = i % p.tiles, start = p.n * t // p.tiles
+    p.loops.panel(
+        p.m, p.scale, i // p.tiles, p.first, p.last, tile_of(p, start),
+        <int>(p.n * (t + 1) // p.tiles - start),
+        p.y + start * p.m.n_rows * p.value, p.m.n_rows,
+    )
+
+
 cdef void multiply_pieces(
-    const stern_matmul_float *loops, const stern_matrix *m, const floating *scale,
-    const floating *x, Py_ssize_t n, floating *tile, Py_ssize_t runs, floating *y,
-    int n_threads,
+    float_product *p, Py_ssize_t runs, int n_threads
 ) noexcept nogil:
     """Products by floats, `runs` runs of the columns at a time."""
     cdef:
-        int per_value = loops.per_value
-        Py_ssize_t tiles = (n + loops.tokens - 1) // loops.tokens
-        Py_ssize_t panels = (m.n_rows + STERN_MM_PANEL - 1) // STERN_MM_PANEL
-        Py_ssize_t first = 0, last, piece = STERN_MM_RUN // 4, pieces
-        Py_ssize_t i, t, start, end, b, size, items = tiles * panels
-    while first < m.n_blocks:
-        last = min(first + runs * STERN_MM_RUN, m.n_blocks)
-        size = (last - first) * 16 * per_value
-        pieces = (last - first + piece - 1) // piece
-        for i in prange(
-            tiles * pieces, schedule="static",
-            num_threads=min(n_threads, tiles * pieces),
-        ):
-            t = i // pieces
-            start = n * t // tiles
-            end = n * (t + 1) // tiles
-            b = first + i % pieces * piece
-            loops.prepare(
-                m, x + start * m.n_columns, m.n_columns, <int>(end - start),
-                b, min(b + piece, last),
-                tile + start * size + (b - first) * 16 * per_value * (end - start),
-            )
-        for i in prange(items, schedule="static", num_threads=min(n_threads, items)):
-            t = i % tiles
-            start = n * t // tiles
-            end = n * (t + 1) // tiles
-            loops.panel(
-                m, scale, i // tiles, first, last, tile + start * size,
-                <int>(end - start), y + start * m.n_rows, m.n_rows,
-            )
-        first = last
+        Py_ssize_t panels = (p.m.n_rows + STERN_MM_PANEL - 1) // STERN_MM_PANEL
+        Py_ssize_t i, items
+    p.tiles = (p.n + p.loops.tokens - 1) // p.loops.tokens
+    p.first = 0
+    while p.first < p.m.n_blocks:
+        p.last = min(p.first + runs * STERN_MM_RUN, p.m.n_blocks)
+        items = (p.last - p.first + PREPARED_BLOCKS - 1) // PREPARED_BLOCKS * p.tiles
+        if n_threads == 1:
+            for i in range(items):
+                prepare_blocks(p, i)
+            for i in range(p.tiles * panels):
+                multiply_panel(p, i)
+        else:
+            for i in prange(
+                items, schedule="static", num_threads=min(n_threads, items)
+            ):
+                prepare_blocks(p, i)
+            items = p.tiles * panels
+            for i in prange(
+                items, schedule="static", num_threads=min(n_threads, items)
+            ):
+                multiply_panel(p, i)
+        p.first = p.last
 
 
 cdef class Matrix:
@@ -357,6 +420,7 @@ cdef class Matrix:
             const stern_matmul *loops = stern_matmul_for(level)
             const stern_matrix *m = &self.m
             int8_product p
+            row_product apart
             int8_room room
             int8_t *start = <int8_t *>(scratch + ((-<Py_ssize_t>scratch) & 63))
             bint backwards = self.backwards
@@ -368,6 +432,7 @@ cdef class Matrix:
             room = room_for(m, p.loops, n)
             p.tiles, p.tile_bytes = start + room.tiles, room.tile_bytes
             p.sums = <int32_t *>(start + room.sums)
+            apart.loops, apart.m, apart.partial = &loops.rows_int8, m, <char *>p.sums
             while first < n:
                 p.n = min(room.rows, n - first)
                 p.y = y + first * m.n_rows
@@ -379,10 +444,8 @@ cdef class Matrix:
                     )
                 p.step = step
                 if m.format == STERN_MM_R2:
-                    multiply_rows(
-                        &loops.rows_int8, m, p.scale, q, step, p.n, p.sums, p.y,
-                        n_threads,
-                    )
+                    apart.n, apart.x = p.n, <const char *>q
+                    multiply_rows(&apart, p.scale, step, p.y, n_threads)
                 else:
                     multiply_tiles(&p, q, backwards, n_threads)
                 first += p.n
@@ -405,30 +468,28 @@ cdef class Matrix:
     ):
         cdef:
             const stern_matmul *loops = stern_matmul_for(level)
-            const stern_matmul_float *tiled = (
-                &loops.f32 if floating is float else &loops.f64
-            )
-            const stern_matmul_rows *apart = (
-                &loops.rows_f32 if floating is float else &loops.rows_f64
-            )
             const stern_matrix *m = &self.m
             const floating *scale = <const floating *>&self.scale[0]
-            Py_ssize_t first = 0, rows, n = X.shape[0]
-            float_room room = float_room_for(m, tiled, sizeof(floating), n)
+            float_product p
+            row_product apart
+            Py_ssize_t first = 0, n = X.shape[0]
+            float_room room
+        p.loops = &loops.f32 if floating is float else &loops.f64
+        p.m, p.scale, p.value = m, <const char *>scale, sizeof(floating)
+        p.tile = apart.partial = <char *>&scratch[0]
+        apart.loops = &loops.rows_f32 if floating is float else &loops.rows_f64
+        apart.m = m
         with nogil:
+            room = float_room_for(m, p.loops, sizeof(floating), n)
             while first < n:
-                rows = min(room.rows, n - first)
+                p.n = apart.n = min(room.rows, n - first)
+                p.x = apart.x = <const char *>&X[first, 0]
+                p.y = <char *>&y[first, 0]
                 if m.format == STERN_MM_R2:
-                    multiply_rows(
-                        apart, m, scale, &X[first, 0], NULL, rows, &scratch[0],
-                        &y[first, 0], n_threads,
-                    )
+                    multiply_rows(&apart, scale, NULL, p.y, n_threads)
                 else:
-                    multiply_pieces(
-                        tiled, m, scale, &X[first, 0], rows, &scratch[0], room.runs,
-                        &y[first, 0], n_threads,
-                    )
-                first += rows
+                    multiply_pieces(&p, room.runs, n_threads)
+                first += p.n
 
 
 def int8_peak(Py_ssize_t repeats, int level):
