@@ -144,8 +144,13 @@ def compressed_class(original_class, mixin):
         method = inspect.getattr_static(cls, name, None)
         if method is not None:
             wrap = through_outputs if _is_of_outputs(cls, name) else through_host
-            plain = inspect.isfunction(method)
-            setattr(cls, name, wrap(method) if plain else _Wrapped(method, wrap))
+            if inspect.isfunction(method):
+                method = wrap(method)
+                # Scorers ask a method for its name, and call what is so called.
+                method.__name__, method.__qualname__ = name, f"{cls.__name__}.{name}"
+            else:
+                method = _Wrapped(method, wrap)
+            setattr(cls, name, method)
     return cls
 
 

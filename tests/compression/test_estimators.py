@@ -14,10 +14,12 @@ from sklearn.decomposition import PCA, IncrementalPCA
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import (
     LogisticRegression,
+    LogisticRegressionCV,
     Ridge,
     RidgeClassifier,
     SGDClassifier,
 )
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -174,6 +176,17 @@ def test_cross_validation_measures_compressed_models():
         fold_model = clone(model).fit(data[train], y[train])
         folds.append(compress(fold_model, data[train]).score(data[test], y[test]))
     np.testing.assert_allclose(found, folds)
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "neg_log_loss", "roc_auc_ovr"])
+def test_scorers_find_the_methods(scoring):
+    """They ask a method for its name, and call what is so called."""
+    small = compress(fit(LogisticRegression()))
+    scorer = get_scorer(scoring)
+    assert scorer(small, X, Y) == scorer(make_pipeline(small), X, Y)
+    own = compress(fit(LogisticRegressionCV(cv=2, scoring="accuracy")))
+    assert own.score(X, Y) == np.mean(own.predict(X) == Y)
+    assert small.predict.__name__ == "predict"
 
 
 def test_callbacks_stay_where_they_are():
