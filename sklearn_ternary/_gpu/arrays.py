@@ -15,6 +15,11 @@ _DLPACK_CUDA = (2, 13)
 _ON_HOST = frozenset({np.ndarray, str, int, float, bool, tuple, list, type(None)})
 
 
+def are_of_host(values):
+    """Whether all are of types that never lie on a device, at a glance."""
+    return _ON_HOST.issuperset(map(type, values))
+
+
 def has_device_arrays():
     """Whether there can be arrays of CuPy at all."""
     return "cupy" in sys.modules
@@ -122,9 +127,7 @@ def on_its_device(function):
 
     @functools.wraps(function)
     def there(*args, **options):
-        if _ON_HOST.issuperset(map(type, args)) and _ON_HOST.issuperset(
-            map(type, options.values())
-        ):
+        if are_of_host(args) and are_of_host(options.values()):
             return function(*args, **options)
         args = [from_device(value) for value in args]
         options = {key: from_device(value) for key, value in options.items()}

@@ -4,6 +4,7 @@ import functools
 from contextvars import ContextVar
 
 from sklearn_ternary._gpu.arrays import (
+    are_of_host,
     from_device,
     has_device_arrays,
     is_device_array,
@@ -21,9 +22,12 @@ def through_outputs(function):
     `checked_product`, which multiplies them where they are. What comes of it is copied
     to the host, where scikit-learn goes on.
     """
+    first = _place_of_samples(function)
 
     @functools.wraps(function)
     def there_and_back(*args, **options):
+        if are_of_host(args[first:]) and are_of_host(options.values()):
+            return function(*args, **options)
         if _is_inside.get():  # called by another method
             return function(*args, **options)
         args = [from_device(value) for value in args]
@@ -33,7 +37,6 @@ def through_outputs(function):
             home = next(filter(is_device_array, (*args, *options.values())), None)
         if home is None:
             return function(*args, **options)
-        first = _place_of_samples(function)
         args = [a if i == first else to_host(a) for i, a in enumerate(args)]
         options = {k: a if k == "X" else to_host(a) for k, a in options.items()}
         token = _is_inside.set(True)
