@@ -21,6 +21,11 @@ ACTIVATIONS = ("float32", "int8")
 @on_its_device
 def left_product(A, X, activations="float32", out=None, *, transposed=False):
     """A · X, or Aᵀ · X, for X of shape (K,) or (..., K, N)."""
+    if _is_sparse(X):
+        raise TypeError(
+            "matmul: a sparse X is multiplied from the left alone; X.T @ A.T is the "
+            "transpose of A @ X"
+        )
     X = _operand(A, X, activations)
     n_out, n_inner = A.shape[::-1] if transposed else A.shape
     if X.ndim == 0 or X.shape[-2 if X.ndim > 1 else 0] != n_inner:

@@ -136,6 +136,8 @@ def test_sparse_operands(A, form, transposed):
         ternary_matmul(S, B, activations="int8")
     with pytest.raises(ValueError, match="do not fit"):
         ternary_matmul(S[:, 1:], B)
+    with pytest.raises(TypeError, match=r"sparse X is multiplied from the left"):
+        ternary_matmul(B.T, S.T)
 
 
 def test_out(A):
