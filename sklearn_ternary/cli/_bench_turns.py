@@ -21,6 +21,10 @@ def available_isas():
     return list(supported_isas())
 
 
+# Until the threads of a task no longer wait busily for more work.
+IDLE_SECONDS = 0.03
+
+
 class Configured(NamedTuple):
     """A task and the configuration it runs in."""
 
@@ -51,7 +55,10 @@ class Rounds(NamedTuple):
 def measure_in_turns(rows, tasks, rounds):
     """Put the shortest time of each task into its row, as ``seconds``.
 
-    Tasks that are None cannot run; their rows keep None.
+    Tasks that are None cannot run; their rows keep None. A task runs once before it
+    is measured: what it needs of the caches is there, and its threads are awake. The
+    ``efficiency`` of a row is what part of one thread's speed each of several adds:
+    the time on one thread by `n_threads` times this one.
 
     Parameters
     ----------
@@ -67,6 +74,18 @@ def measure_in_turns(rows, tasks, rounds):
             task()
     for _ in range(rounds.iterations):
         for row, task in running:
+            task()
             seconds = seconds_of(task)
+            if row["n_threads"] > 1:
+                time.sleep(IDLE_SECONDS)
             best = row["seconds"]
             row["seconds"] = seconds if best is None else min(best, seconds)
+    alone = {_but_threads(r): r["seconds"] for r in rows if r["n_threads"] == 1}
+    for row in rows:
+        one, seconds = alone.get(_but_threads(row)), row["seconds"]
+        known = one is not None and seconds is not None
+        row["efficiency"] = one / (row["n_threads"] * seconds) if known else None
+
+
+def _but_threads(row):
+    return row["operation"], row["isa"]

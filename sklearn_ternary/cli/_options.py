@@ -64,9 +64,12 @@ def threads_option(default="1"):
     )
 
 
-def isa_option(*others, default="the best"):
-    """``--isa``, a list of instruction sets and of `others`."""
-    names = (*ISA_NAMES, *others)
+def isa_option(*others, unavailable=(), default="the best"):
+    """``--isa``, a list of instruction sets and of `others`.
+
+    Those `unavailable` may be asked for too, and are n/a everywhere.
+    """
+    names = (*ISA_NAMES, *others, *unavailable)
     or_others = "".join(f", or {name}" for name in others)
     return click.option(
         "--isa",

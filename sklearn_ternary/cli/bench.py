@@ -38,6 +38,8 @@ from sklearn_ternary.cli._reports import compared, print_comparison, write_repor
 SCHEMA = "sklearn-ternary-bench/2"
 MAX_SIZE = 1 << 31
 WHAT = ("quantize", "multiply")
+# Levels that no kernels are built for.
+WITHOUT_KERNELS = ("sse", "sse4.2", "avx", "neon")
 
 
 def _shape(text):
@@ -87,7 +89,7 @@ def _shape(text):
     help="Numbers of rows of X.",
 )
 @rounds_options(iterations=7)
-@isa_option("numpy", default="the best, and numpy")
+@isa_option("numpy", unavailable=WITHOUT_KERNELS, default="the best, and numpy")
 @threads_option()
 @click.option(
     "--device",
@@ -124,7 +126,8 @@ def bench(
 
     Lists are separated by commas, as in --threads 1,2. Times are the shortest of
     the rounds; "vs NumPy" is how many times faster than the expression below, "vs
-    memcpy" how many times as long as copying the input.
+    memcpy" how many times as long as copying the input, "efficiency" what part of
+    one thread's speed each of several adds.
     """
     output, as_json = report_target(output, as_json)
     if compare:
@@ -197,10 +200,22 @@ def _cells(row):
     return row["operation"], row["values"], row["isa"] or "", str(row["n_threads"])
 
 
+def _on_several(results):
+    """Whether numbers of threads are compared."""
+    return len({row["n_threads"] for row in results}) > 1
+
+
+def _efficiency(row, results):
+    found = row["efficiency"]
+    text = "" if found is None else f"{found:.0%}"
+    return [text] * _on_several(results)
+
+
 def _print(results):
     out = console()
     for size in dict.fromkeys(row["size"] for row in results):
         columns = ["operation", "ISA", "threads>", "time>", "vs NumPy>", "vs memcpy>"]
+        columns += ["efficiency>"] * _on_several(results)
         rows = table(f"{size:,} float32 values", columns)
         notes = []
         for row in results:
@@ -214,6 +229,7 @@ def _print(results):
                 "n/a" if seconds is None else seconds_text(seconds),
                 "" if seconds is None else f"{row['vs_numpy']:.3g}x",
                 "" if seconds is None else f"{row['vs_memcpy']:.3g}x",
+                *_efficiency(row, results),
             )
             if row["note"]:
                 notes.append(row["note"])
@@ -231,7 +247,7 @@ def _print_products(results):
     for key in dict.fromkeys((*row["shape"], row["n_rows"]) for row in results):
         M, K, n = key
         columns = ["operation", "ISA", "threads>", "time>", "vs NumPy>", "GOP/s>"]
-        columns += ["memory>"] * on_device
+        columns += ["efficiency>"] * _on_several(results) + ["memory>"] * on_device
         rows = table(f"{n} x {K} times packed {M} x {K} transposed", columns)
         notes = []
         for row in results:
@@ -247,6 +263,7 @@ def _print_products(results):
                 "n/a" if seconds is None else seconds_text(seconds),
                 "" if ratio is None else f"{ratio:.3g}x",
                 "" if seconds is None else f"{row['operations_per_second'] / 1e9:.0f}",
+                *_efficiency(row, results),
                 *[memory] * on_device,
             )
             if row["note"]:

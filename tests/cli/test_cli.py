@@ -502,7 +502,7 @@ ERRORS = {
     "bench what": (["bench", "--what", "pack"], "'pack' is not"),
     "bench shape": (["bench", "--shapes", "8"], "'8' is not"),
     "bench rows": (["bench", "--rows", "0"], "'0' is not"),
-    "bench isa": (["bench", "--isa", "sse"], "'sse' is not"),
+    "bench isa": (["bench", "--isa", "mmx"], "'mmx' is not"),
     "bench threads": (["bench", "--threads", "1,-1"], "'-1' is not"),
     "bench iterations": (["bench", "--iterations", "0"], "iterations"),
     "epochs": (["demo", "--epochs", "0"], "epochs"),
@@ -886,6 +886,15 @@ def test_bench_without_peers_and_with_missing_levels(monkeypatch):
         assert row["note"] == "avx2 is not available here"
 
 
+def test_bench_of_levels_without_kernels(folder):
+    args = ["bench", "--sizes", "64", "--shapes", "8x8", "--rows", 1, "--no-peers"]
+    args += ["--iterations", 1, "--simd-level", "sse4.2,numpy"]
+    text = invoke(*args).output
+    lines = [line.split() for line in text.splitlines() if "sse4.2  " in line]
+    assert len(lines) == 6 and all("n/a" in words for words in lines)
+    assert text.count("n/a: sse4.2 is not available here") == 2
+
+
 def test_bench_baseline_is_what_it_says():
     x = np.random.default_rng(0).normal(size=999).astype(np.float32)
     expected = eval(_bench_quantize.NUMPY_EXPRESSION, {"np": np, "x": x})
@@ -910,8 +919,17 @@ def test_bench_products(folder):
             operations / row["seconds"]
         )
     assert {r["n_threads"] for r in rows if r["operation"] == "numpy"} == {1, 2}
+    keys = ("shape", "n_rows", "operation", "isa")
+    alone = {
+        str([r[k] for k in keys]): r["seconds"] for r in rows if r["n_threads"] == 1
+    }
+    for row in rows:
+        expected = alone[str([row[k] for k in keys])] / row["seconds"]
+        assert row["efficiency"] == pytest.approx(expected / row["n_threads"])
     text = invoke(*args, "--iterations", 1, "--isa", "numpy").output
     assert "33 x 70" in text and "multiply int8" in text
+    assert "efficiency" not in text
+    assert "100%" in invoke(*args, "--iterations", 1, "--threads", "1,2").output
 
 
 def test_bench_writes_json(folder):
