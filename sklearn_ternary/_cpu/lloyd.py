@@ -141,9 +141,9 @@ def iterate(
 
 
 def _room_for_parts(X):
-    """Room for parts of the rows and their squared norms, None for too many rows."""
+    """Room for first parts of the rows and two lengths; None for too many rows."""
     n, d = X.shape
-    shape = -(-n // TILE), (d + 1) // 2 * 2 + 1, TILE
+    shape = -(-n // TILE), (d + 1) // 2 + 2, TILE
     size = math.prod(shape) * X.itemsize
     if size > TILES_BYTES:
         return None

@@ -77,9 +77,10 @@ void stern_lloyd_certainty(ptrdiff_t d, double largest, int bits, double *alpha,
 }
 
 /* The same for scores of the tile unit: see lloyd_split.h. */
-static void wide_certainty(ptrdiff_t d, double largest, double *alpha, double *beta)
+static void wide_certainty(ptrdiff_t d, double largest, int screen, double *alpha,
+                           double *beta)
 {
-    const double u = 0x1p-8, w = 0x1p-24;
+    const double u = screen ? 0 : 0x1p-8, w = 0x1p-24;
     const double missed =
         3.02 * u * u + 1.02 * (0.25 * (double)d + 40) * w + 0x1p-19;
     stern_lloyd_certainty(d, largest, 32, alpha, beta);

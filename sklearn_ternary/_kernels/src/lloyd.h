@@ -20,7 +20,7 @@
 
 enum {
     STERN_LLOYD_TILE = 32,
-    STERN_LLOYD_BLOCK = 256,  /* most rows of a call with bounds */
+    STERN_LLOYD_BLOCK = 256,  /* most rows of a call */
     STERN_LLOYD_PANEL = 16,   /* centres of a panel */
     STERN_LLOYD_AMX = 4,      /* a level beside those of cpu_features.h */
     STERN_LLOYD_BIAS = 1 << 30, /* of scores in integers */
@@ -51,6 +51,9 @@ enum {
         T alpha, beta;                                                                 \
         const uint32_t *split; /* for the tile unit, see lloyd_split.h */              \
         T wide_alpha, wide_beta; /* of scores that it finds */                         \
+        /* Of scores by first parts; with the lengths of what those miss of a row, and \
+         * of the row. */                                                              \
+        T screen_alpha, screen_beta, of_missed, of_length;                             \
         int repeated; /* whether an init is minus infinity */                          \
     } stern_centers_##f;                                                               \
     /* n groups of `size` centres, centre j in group[j], and how the centres moved, in \
@@ -85,15 +88,17 @@ enum {
         /* Makes the tile of n <= 32 rows. */                                          \
         void (*pack)(const T *x, ptrdiff_t n, ptrdiff_t d, T scale, const T *shift,    \
                      T *tile);                                                         \
-        /* Packs k centres in the frame for the tile unit, or NULL where there is none. \
-         * What follows then goes by it. */                                            \
-        void (*pack_split)(const T *framed, const T *init, ptrdiff_t k, ptrdiff_t d,   \
+        /* Packs k centres in the frame for the tile unit, or NULL where there is none; \
+         * the square of the largest length that their first parts miss. What follows  \
+         * then goes by it. */                                                         \
+        T (*pack_split)(const T *framed, const T *init, ptrdiff_t k, ptrdiff_t d,   \
                            uint32_t *packed);                                          \
-        /* The parts of n <= 32 rows for it, or NULL. Scratch holds a tile. */         \
+        /* First parts of n <= 32 rows for it, or NULL. Scratch holds a tile. */       \
         void (*split)(const T *x, ptrdiff_t n, ptrdiff_t d, T scale, const T *shift,   \
                       T *scratch, void *words);                                        \
-        /* Nearest centres of n rows. Without tiles, scratch holds one. For the tile   \
-         * unit tiles are such parts, from STERN_LLOYD_SPLIT_FROM columns on. */       \
+        /* Nearest centres of n <= STERN_LLOYD_BLOCK rows. Without tiles, scratch holds \
+         * one. For the tile unit tiles are such parts, from STERN_LLOYD_SPLIT_FROM    \
+         * columns on. */                                                              \
         void (*nearest)(const stern_centers_##f *c, const T *x, ptrdiff_t n,           \
                         const T *tiles, T *scratch, int32_t *labels);                  \
         /* The same with bounds of the distances in the frame that held before the     \
@@ -179,7 +184,7 @@ typedef struct {
     const void *weight; /* or NULL */
     void *tiles; /* of `tile_rows` times 32 values, or NULL */
     ptrdiff_t tile_rows;
-    int fill; /* tiles are parts for the tile unit, still to be made */
+    int fill; /* tiles are first parts for the tile unit, still to be made */
     /* Rows have codes in units of `step`, unless it is 0; they are there or NULL. */
     const uint8_t *codes;
     const void *lengths;

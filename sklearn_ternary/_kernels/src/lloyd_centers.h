@@ -198,8 +198,8 @@ static void F(begin)(stern_lloyd_run *run, const T *centers)
     double alpha, beta;
     stern_lloyd_certainty(d, largest, T_BITS, &alpha, &beta);
     OF(run).centers = (F(stern_centers)){
-        d, k, scale, shift, centers, packed, init, (T)alpha, (T)beta, NULL, 0, 0,
-        repeated,
+        d, k, scale, shift, centers, packed, init, (T)alpha, (T)beta,
+        .repeated = repeated,
     };
     OF(run).groups = (F(stern_groups)){
         run->n_groups, run->group_size, run->stride, panels, pad, framed,
@@ -212,11 +212,18 @@ static void F(begin)(stern_lloyd_run *run, const T *centers)
     if (loops->pack_split) {
         const uintptr_t words = (uintptr_t)(run->words + k + ALIGNED - 1);
         uint32_t *const split = (uint32_t *)(words & ~(uintptr_t)(4 * ALIGNED - 1));
-        loops->pack_split(framed, init, k, d, split);
-        wide_certainty(d, largest, &alpha, &beta);
-        OF(run).centers.split = split;
-        OF(run).centers.wide_alpha = (T)alpha;
-        OF(run).centers.wide_beta = (T)beta;
+        F(stern_centers) *const c = &OF(run).centers;
+        const double missed = 1.04 * sqrt(loops->pack_split(framed, init, k, d, split));
+        c->split = split;
+        wide_certainty(d, largest, 0, &alpha, &beta);
+        c->wide_alpha = (T)alpha;
+        c->wide_beta = (T)beta;
+        wide_certainty(d, largest, 1, &alpha, &beta);
+        c->screen_alpha = (T)alpha;
+        c->screen_beta = (T)beta;
+        /* Of the row 1.04 times its length, and what is missed is so much already. */
+        c->of_missed = (T)(1.0001 * 2 * (sqrt(largest) + missed));
+        c->of_length = (T)(1.0001 * 2 * 1.04 * missed);
     }
     OF(run).loops = loops;
     run->coded = 0;

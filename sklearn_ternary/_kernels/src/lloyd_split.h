@@ -26,7 +26,21 @@
  *
  * beside what `certainty` has for the rounding of frame and |c|^2 and for the
  * definition. Where the greatest score exceeds another by more, that other centre is
- * farther away; whoever is left is compared by the definition. */
+ * farther away; whoever is left is compared by the definition.
+ *
+ * Rows that are compared again and again are screened by the first parts h and h' of
+ * rows and centres alone, which are half as much to read and a third of the products.
+ * From x . c - h . h' = (x - h) . c + h . (c - h') and |h| <= |x| + |x - h|, a score
+ * misses at most
+ *
+ *     |x - h| M + (|x| + |x - h|) m,
+ *
+ * m being the largest |c - h'|, and the difference of two at most twice as much.
+ * |x - h| and m are known: they are about 0.4 u |x| and 0.4 u M. Both and |x| are found
+ * in single precision, with a relative error below (d + 8) w / 2 < 1/32 (or no row is
+ * certain), which a factor of 1.04 covers; squares that underflow miss less than `beta`
+ * has for that. What the unit sums up and the number of the centre add as much as
+ * above. Rows that this leaves open are compared as above. */
 
 /* Columns from which on this is used: fewer would leave most of the unit unused, and
  * tiles that reach beyond the first parts of a row then end within the second. */
@@ -46,6 +60,43 @@ INLINE __m512i pair_words(__m512 even, __m512 odd)
     return _mm512_permutexvar_epi16(turns, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
 }
 
+/* What a length found in single precision is multiplied by so as not to be too short. */
+#define LONGER 1.04f
+
+/* Values of two columns as first parts, and what those miss. */
+INLINE __m512i first_parts(__m512 a, __m512 b, __m512 *even, __m512 *odd)
+{
+    const __m512i high = pair_words(a, b), upper = _mm512_set1_epi32((int)0xffff0000);
+    *even = _mm512_sub_ps(a, _mm512_castsi512_ps(_mm512_slli_epi32(high, 16)));
+    *odd = _mm512_sub_ps(b, _mm512_castsi512_ps(_mm512_and_si512(high, upper)));
+    return high;
+}
+
+/* Words of the first parts of a tile, of the squared norms and of the lengths of what
+ * the first parts miss. */
+INLINE ptrdiff_t words_of_screen(ptrdiff_t d) { return ((d + 1) / 2 + 2) * TILE; }
+
+static void screen_tile(const float *tile, ptrdiff_t d, uint32_t *words)
+{
+    const ptrdiff_t pairs = (d + 1) / 2;
+    for (int r = 0; r < TILE; r += 16) {
+        __m512 missed = _mm512_setzero_ps(), more = missed, even, odd;
+        for (ptrdiff_t t = 0; t < pairs; ++t) {
+            const float *const at = tile + 2 * t * TILE + r;
+            const __m512 b = 2 * t + 1 < d ? _mm512_loadu_ps(at + TILE)
+                                           : _mm512_setzero_ps();
+            const __m512i high = first_parts(_mm512_loadu_ps(at), b, &even, &odd);
+            missed = _mm512_fmadd_ps(even, even, missed);
+            more = _mm512_fmadd_ps(odd, odd, more);
+            _mm512_storeu_si512(words + t * TILE + r, high);
+        }
+        missed = _mm512_sqrt_ps(_mm512_add_ps(missed, more));
+        _mm512_storeu_ps(words + pairs * TILE + r, _mm512_loadu_ps(tile + d * TILE + r));
+        _mm512_storeu_ps(words + (pairs + 1) * TILE + r,
+                         _mm512_mul_ps(missed, _mm512_set1_ps(LONGER)));
+    }
+}
+
 /* First and second parts of a tile: (2, ceil(d / 2), 32) words, and behind them the
  * squared norms. */
 static void split_tile(const float *tile, ptrdiff_t d, uint32_t *words)
@@ -57,14 +108,9 @@ static void split_tile(const float *tile, ptrdiff_t d, uint32_t *words)
             const __m512 a = _mm512_loadu_ps(tile + r);
             const __m512 b = 2 * t + 1 < d ? _mm512_loadu_ps(tile + TILE + r)
                                            : _mm512_setzero_ps();
-            const __m512i high = pair_words(a, b);
-            const __m512i odd = _mm512_set1_epi32((int)0xffff0000);
-            const __m512 even = _mm512_castsi512_ps(_mm512_slli_epi32(high, 16));
-            const __m512i low = pair_words(
-                _mm512_sub_ps(a, even),
-                _mm512_sub_ps(b, _mm512_castsi512_ps(_mm512_and_si512(high, odd))));
-            _mm512_storeu_si512(words + r, high);
-            _mm512_storeu_si512(words + pairs * TILE + r, low);
+            __m512 even, odd;
+            _mm512_storeu_si512(words + r, first_parts(a, b, &even, &odd));
+            _mm512_storeu_si512(words + pairs * TILE + r, pair_words(even, odd));
         }
 }
 
@@ -73,10 +119,12 @@ INLINE __mmask16 first_lanes(ptrdiff_t n)
     return (__mmask16)(n < 16 ? (1u << n) - 1 : 0xffff);
 }
 
-/* Packs k centres in the frame; behind them is room for the parts of one. */
-static void pack_split(const float *framed, const float *init, ptrdiff_t k, ptrdiff_t d,
-                       uint32_t *packed)
+/* Packs k centres in the frame; behind them is room for the parts of one. Returns the
+ * square of the largest length that first parts miss. */
+static float pack_split(const float *framed, const float *init, ptrdiff_t k, ptrdiff_t d,
+                        uint32_t *packed)
 {
+    float largest = 0;
     const ptrdiff_t size = stern_lloyd_panel_words(d), pairs = (d + 1) / 2;
     const ptrdiff_t panels = (k + PANEL - 1) / PANEL;
     uint16_t *const parts = (uint16_t *)(packed + panels * size);
@@ -88,6 +136,7 @@ static void pack_split(const float *framed, const float *init, ptrdiff_t k, ptrd
                          _mm512_set1_ps(none ? NO_CENTER : init[j]));
         if (none)
             continue;
+        __m512 missed = _mm512_setzero_ps();
         /* Twice the first parts, then the second ones. */
         for (ptrdiff_t t = 0; t < 2 * pairs; t += 16) {
             const __mmask16 there = first_lanes(d - t), here = first_lanes(2 * pairs - t);
@@ -96,10 +145,14 @@ static void pack_split(const float *framed, const float *init, ptrdiff_t k, ptrd
             const __m512i first = _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16);
             const __m512 rest = _mm512_sub_ps(v, _mm512_castsi512_ps(first));
             const __m256i low = (__m256i)_mm512_cvtneps_pbh(rest);
+            missed = _mm512_fmadd_ps(rest, rest, missed);
             _mm256_mask_storeu_epi16(parts + t, here, high);
             _mm256_mask_storeu_epi16(parts + 2 * pairs + t, here, high);
             _mm256_mask_storeu_epi16(parts + 4 * pairs + t, here, low);
         }
+        const float square = _mm512_reduce_add_ps(missed);
+        if (square > largest || square != square)
+            largest = square;
         uint32_t *to = panel + 256 + j % PANEL * 16;
         for (int part = 0; part < 2; ++part) {
             const ptrdiff_t words = part ? pairs : 2 * pairs;
@@ -109,24 +162,25 @@ static void pack_split(const float *framed, const float *init, ptrdiff_t k, ptrd
             }
         }
     }
+    return largest;
 }
 
 /* Words of the parts of a tile. */
 INLINE ptrdiff_t words_of_tile(ptrdiff_t d) { return ((d + 1) / 2 * 2 + 1) * TILE; }
 
-/* Makes the parts of at most 32 rows; scratch holds a tile. */
+/* Makes the first parts of at most 32 rows; scratch holds a tile. */
 static void split_rows(const float *x, ptrdiff_t n, ptrdiff_t d, float scale,
                        const float *shift, float *scratch, void *words)
 {
     pack_f32(x, n, d, scale, shift, scratch);
-    split_tile(scratch, d, words);
+    screen_tile(scratch, d, words);
 }
 
 /* Sums in tiles 0 and 1, then centres and both halves of the rows, whole in tiles 2 to
- * 4 and the last columns of both parts in 5 to 7. */
-INLINE void begin_split(ptrdiff_t d)
+ * 4 and in 5 to 7 the last of the `words` that a row has of both parts, or of one. */
+INLINE void begin_split(ptrdiff_t words)
 {
-    const int rest = (int)((d + 1) / 2 * 2 % 16);
+    const int rest = (int)(words % 16);
     uint8_t c[64] __attribute__((aligned(64))) = {1};
     for (int i = 0; i < 8; ++i) {
         c[16 + 2 * i] = (uint8_t)(rest && i == 5 ? 4 * rest : 64);
@@ -136,11 +190,12 @@ INLINE void begin_split(ptrdiff_t d)
     _tile_loadconfig(c);
 }
 
-/* Scores of a panel for the rows of a tile, (2, 16, 16). */
-INLINE void multiply_split(const uint32_t *words, ptrdiff_t d, const uint32_t *packed,
-                           float *sums)
+/* Scores of a panel for the rows of a tile, (2, 16, 16); by first parts alone, which
+ * the panel begins with, to `screen`. */
+INLINE void multiply_split(const int screen, const uint32_t *words, ptrdiff_t d,
+                           const uint32_t *packed, float *sums)
 {
-    const ptrdiff_t pairs = (d + 1) / 2;
+    const ptrdiff_t pairs = (d + 1) / 2, all = screen ? pairs : 2 * pairs;
 #define MULTIPLY(centers, first, second)                     \
     _tile_loadd(centers, packed, 64);                        \
     _tile_loadd(first, words + t * TILE, 4 * TILE);          \
@@ -152,14 +207,14 @@ INLINE void multiply_split(const uint32_t *words, ptrdiff_t d, const uint32_t *p
     _tile_loadd(0, packed, 64);
     _tile_loadd(1, packed, 64);
     packed += 256;
-    for (; t + 16 <= 2 * pairs; t += 16) {
+    for (; t + 16 <= all; t += 16) {
         MULTIPLY(2, 3, 4)
     }
-    if (t < 2 * pairs) {
+    if (t < all) {
         MULTIPLY(5, 6, 7)
     }
     /* The last of these tiles ends with second parts, where the centres are zero. */
-    for (t = 0; t < pairs; t += 16) {
+    for (t = 0; !screen && t < pairs; t += 16) {
         MULTIPLY(2, 3, 4)
     }
 #undef MULTIPLY
@@ -194,7 +249,7 @@ typedef struct {
 
 /* `found` has room for two times 64 scores a panel. All tiles are compared with a panel
  * before the next, so that centres come from the nearest cache every second time. */
-INLINE void score_tiles(const int n_tiles, const stern_centers_f32 *c,
+INLINE void score_tiles(const int screen, const int n_tiles, const stern_centers_f32 *c,
                         const uint32_t *const words[2], float *found, split_scores *o)
 {
     const ptrdiff_t d = c->d, size = stern_lloyd_panel_words(d);
@@ -208,7 +263,7 @@ INLINE void score_tiles(const int n_tiles, const stern_centers_f32 *c,
         best[q] = second[q] = _mm512_set1_ps(-INFINITY);
         panel[q] = _mm512_setzero_si512();
     }
-    multiply_split(words[0], d, c->split, sums[0]);
+    multiply_split(screen, words[0], d, c->split, sums[0]);
     for (ptrdiff_t p = 0; p < panels; ++p)
         _Pragma("GCC unroll 2")
         for (int tile = 0; tile < n_tiles; ++tile) {
@@ -216,8 +271,8 @@ INLINE void score_tiles(const int n_tiles, const stern_centers_f32 *c,
             const int last = tile + 1 == n_tiles;
             const ptrdiff_t now = p * n_tiles + tile;
             if (p + last < panels)
-                multiply_split(words[last ? 0 : 1], d, c->split + (p + last) * size,
-                               sums[(now + 1) % 2]);
+                multiply_split(screen, words[last ? 0 : 1], d,
+                               c->split + (p + last) * size, sums[(now + 1) % 2]);
             _Pragma("GCC unroll 2")
             for (int half = 0; half < 2; ++half) {
                 const int q = 2 * tile + half;
@@ -280,29 +335,47 @@ INLINE __m512i bound_split(__m512 square)
     return _mm512_castps_si512(_mm512_mul_ps(root, _mm512_set1_ps(DOWN)));
 }
 
-/* Labels of the rows of two tiles, and unless g is NULL bounds. */
-static void settle_split(const stern_centers_f32 *c, const stern_groups_f32 *g,
-                         const float *x, const uint32_t *const words[2],
-                         const int16_t *at, ptrdiff_t rows, float *found,
-                         int32_t *labels, float *upper, float *lower)
+/* By how much the difference of two scores of 16 rows may be wrong. */
+INLINE __m512 slack_of(const int screen, const stern_centers_f32 *c,
+                       const uint32_t *behind, __m512 norm)
+{
+    const __m512 alpha = _mm512_set1_ps(screen ? c->screen_alpha : c->wide_alpha);
+    const __m512 beta = _mm512_set1_ps(screen ? c->screen_beta : c->wide_beta);
+    const __m512 slack = _mm512_add_ps(_mm512_mul_ps(alpha, norm), beta);
+    if (!screen)
+        return slack;
+    const __m512 missed = _mm512_loadu_ps(behind + TILE), length = _mm512_sqrt_ps(norm);
+    return _mm512_add_ps(
+        slack,
+        _mm512_add_ps(_mm512_mul_ps(missed, _mm512_set1_ps(c->of_missed)),
+                      _mm512_mul_ps(length, _mm512_set1_ps(c->of_length))));
+}
+
+/* Labels of the rows of two tiles, and unless g is NULL bounds. Those that a screen
+ * leaves open are listed in `open`, row r as first + r; returns how many. */
+INLINE ptrdiff_t settle_tiles(const int screen, const stern_centers_f32 *c,
+                              const stern_groups_f32 *g, const float *x,
+                              const uint32_t *const words[2], const int16_t *at,
+                              ptrdiff_t rows, float *found, int32_t *labels,
+                              float *upper, float *lower, ptrdiff_t from, int16_t *left)
 {
     const ptrdiff_t d = c->d, panels = (c->k + PANEL - 1) / PANEL;
-    const ptrdiff_t behind = words_of_tile(d) - TILE;
+    const ptrdiff_t behind = (d + 1) / 2 * (screen ? TILE : 2 * TILE);
     const __m512i low = _mm512_set1_epi32(PANEL - 1);
+    ptrdiff_t n_left = 0;
     split_scores o;
     if (rows > TILE)
-        score_tiles(2, c, words, found, &o);
+        score_tiles(screen, 2, c, words, found, &o);
     else
-        score_tiles(1, c, words, found, &o);
+        score_tiles(screen, 1, c, words, found, &o);
     float slack[ROWS];
     int32_t label[ROWS];
     for (int q = 0; q < 4 && 16 * q < rows; ++q) {
-        const __m512 norm = _mm512_loadu_ps(words[q / 2] + behind + 16 * (q % 2));
+        const uint32_t *const more = words[q / 2] + behind + 16 * (q % 2);
+        const __m512 norm = _mm512_loadu_ps(more);
         const __m512 best = _mm512_loadu_ps(o.best + 16 * q);
         const __m512 gap = _mm512_sub_ps(best, _mm512_loadu_ps(o.second + 16 * q));
-        const __m512 wide = _mm512_add_ps(
-            _mm512_mul_ps(_mm512_set1_ps(c->wide_alpha), norm),
-            _mm512_set1_ps(c->wide_beta));
+        const __m512 wide = slack_of(screen, c, more, norm);
         const __m512i panel = _mm512_loadu_si512(o.panel + 16 * q);
         _mm512_storeu_ps(slack + 16 * q, wide);
         _mm512_storeu_si512(
@@ -314,6 +387,10 @@ static void settle_split(const stern_centers_f32 *c, const stern_groups_f32 *g,
                         & (uint32_t)~_mm512_cmp_ps_mask(gap, wide, _CMP_GT_OQ);
         for (; open; open &= open - 1) {
             const int r = 16 * q + __builtin_ctz(open);
+            if (screen) {
+                left[n_left++] = (int16_t)(from + r);
+                continue;
+            }
             const int32_t guess = label[r] < c->k ? label[r] : 0;
             label[r] = decide_split(c, x + (at ? at[r] : r) * d, found + r,
                                     o.best[r] - slack[r], guess);
@@ -322,13 +399,17 @@ static void settle_split(const stern_centers_f32 *c, const stern_groups_f32 *g,
                  _mm512_loadu_si512(label + 16 * q));
     }
     if (!g)
-        return;
+        return n_left;
     const float *const others = found + panels * ROWS;
     for (int q = 0; q < 4 && 16 * q < rows; ++q) {
         const __mmask16 there = first_lanes(rows - 16 * q);
         const __m512 two = _mm512_set1_ps(2), infinite = _mm512_set1_ps(INFINITY);
         const __m512 norm = _mm512_loadu_ps(words[q / 2] + behind + 16 * (q % 2));
-        const __m512 wide = _mm512_mul_ps(_mm512_loadu_ps(slack + 16 * q), two);
+        /* The rounding of the norm is smaller than what is certain without parts. */
+        const __m512 wide = _mm512_add_ps(
+            _mm512_loadu_ps(slack + 16 * q),
+            _mm512_add_ps(_mm512_mul_ps(_mm512_set1_ps(c->alpha), norm),
+                          _mm512_set1_ps(c->beta)));
         const __m512 best = _mm512_mul_ps(_mm512_loadu_ps(o.best + 16 * q), two);
         const __m512 square = _mm512_add_ps(_mm512_sub_ps(norm, best), wide);
         /* NaN stays. */
@@ -357,6 +438,24 @@ static void settle_split(const stern_centers_f32 *c, const stern_groups_f32 *g,
                      c->repeated ? _mm512_setzero_si512() : bound_split(below));
         }
     }
+    return n_left;
+}
+
+static void settle_split(const stern_centers_f32 *c, const stern_groups_f32 *g,
+                         const float *x, const uint32_t *const words[2],
+                         const int16_t *at, ptrdiff_t rows, float *found,
+                         int32_t *labels, float *upper, float *lower)
+{
+    settle_tiles(0, c, g, x, words, at, rows, found, labels, upper, lower, 0, NULL);
+}
+
+static ptrdiff_t screen_split(const stern_centers_f32 *c, const stern_groups_f32 *g,
+                              const float *x, const uint32_t *const words[2],
+                              ptrdiff_t rows, float *found, int32_t *labels,
+                              float *upper, float *lower, ptrdiff_t from, int16_t *left)
+{
+    return settle_tiles(1, c, g, x, words, NULL, rows, found, labels, upper, lower, from,
+                        left);
 }
 
 /* Room behind a tile, at a multiple of 64 bytes. */
@@ -365,58 +464,66 @@ INLINE uint32_t *behind_tile(float *scratch, ptrdiff_t d)
     return (uint32_t *)(((uintptr_t)(scratch + (d + 1) * TILE) + 63) & ~(uintptr_t)63);
 }
 
-/* Where rows are, and what the tile unit takes of them. */
-typedef struct {
-    const float *x;
-    const uint32_t *parts; /* or NULL */
-    const int16_t *at;     /* rows that are meant, or NULL for all */
-    ptrdiff_t n;
-    float *scratch;
-} split_source;
-
-/* The parts of rows from row `start` on: of two tiles where they are kept, or of one
- * that is made, for which `own` has room. */
-INLINE void find_parts(const stern_centers_f32 *c, const split_source *s, ptrdiff_t start,
-                       uint32_t *own, const uint32_t *words[2])
+/* Makes all parts of rows x, or of those that `at` lists. */
+INLINE void find_parts(const stern_centers_f32 *c, const float *x, const int16_t *at,
+                       ptrdiff_t n, float *scratch, uint32_t *words)
 {
-    const ptrdiff_t d = c->d, left = s->n - start, n = left < TILE ? left : TILE;
-    if (s->parts) {
-        words[0] = s->parts + start / TILE * words_of_tile(d);
-        words[1] = words[0] + words_of_tile(d);
-        return;
-    }
     const float *row[TILE];
     for (ptrdiff_t r = 0; r < n; ++r)
-        row[r] = s->x + (s->at ? s->at[start + r] : start + r) * d;
-    pack_rows_f32(row, n, d, s->at ? 0 : TILE * d, c->scale, c->shift, s->scratch);
-    split_tile(s->scratch, d, own);
-    words[0] = words[1] = own;
+        row[r] = x + (at ? at[r] : r) * c->d;
+    pack_rows_f32(row, n, c->d, at ? 0 : TILE * c->d, c->scale, c->shift, scratch);
+    split_tile(scratch, c->d, words);
 }
 
+/* Labels and bounds of n rows, or of those that `at` lists, by all their parts. */
 static void settle_rows(const stern_centers_f32 *c, const stern_groups_f32 *g,
-                        const split_source *s, int32_t *labels, float *upper,
-                        float *lower)
+                        const float *x, const int16_t *at, ptrdiff_t n, float *scratch,
+                        int32_t *labels, float *upper, float *lower)
 {
-    const ptrdiff_t size = words_of_tile(c->d), step = s->parts ? ROWS : TILE;
-    uint32_t *const room = behind_tile(s->scratch, c->d);
+    const ptrdiff_t d = c->d, size = words_of_tile(d);
+    uint32_t *const room = behind_tile(scratch, d);
     float *const found = (float *)(room + 2 * size);
-    const uint32_t *words[2][2];
-    begin_split(c->d);
-    find_parts(c, s, 0, room, words[0]);
-    for (ptrdiff_t start = 0, i = 0; start < s->n; start += step, i = 1 - i) {
-        const ptrdiff_t left = s->n - start, rows = left < step ? left : step;
+    begin_split((d + 1) / 2 * 2);
+    find_parts(c, x, at, n < TILE ? n : TILE, scratch, room);
+    for (ptrdiff_t start = 0, i = 0; start < n; start += TILE, i = 1 - i) {
+        const ptrdiff_t next = start + TILE, left = n - next;
+        const uint32_t *const words[2] = {room + i * size, NULL};
+        const ptrdiff_t rows = left < 0 ? TILE + left : TILE;
         /* Parts that were written just now would be waited for. */
-        if (step < left)
-            find_parts(c, s, start + step, room + (1 - i) * size, words[1 - i]);
-        if (s->at)
-            settle_split(c, g, s->x, words[i], s->at + start, rows, found, labels, upper,
-                         lower);
+        if (left > 0)
+            find_parts(c, at ? x : x + next * d, at ? at + next : NULL,
+                       left < TILE ? left : TILE, scratch, room + (1 - i) * size);
+        if (at)
+            settle_split(c, g, x, words, at + start, rows, found, labels, upper, lower);
         else
-            settle_split(c, g, s->x + start * c->d, words[i], NULL, rows, found,
-                         labels + start, g ? upper + start : NULL,
-                         g ? lower + start : NULL);
+            settle_split(c, g, x + start * d, words, NULL, rows, found, labels + start,
+                         g ? upper + start : NULL, g ? lower + start : NULL);
     }
     _tile_release();
+}
+
+/* The same for all of n <= STERN_LLOYD_BLOCK rows, first by the first parts that are
+ * kept of them. */
+static void screen_rows(const stern_centers_f32 *c, const stern_groups_f32 *g,
+                        const float *x, const uint32_t *parts, ptrdiff_t n,
+                        float *scratch, int32_t *labels, float *upper, float *lower)
+{
+    const ptrdiff_t size = words_of_screen(c->d);
+    float *const found = (float *)behind_tile(scratch, c->d);
+    int16_t open[STERN_LLOYD_BLOCK];
+    ptrdiff_t n_open = 0;
+    begin_split((c->d + 1) / 2);
+    for (ptrdiff_t start = 0; start < n; start += ROWS) {
+        const uint32_t *const first = parts + start / TILE * size;
+        const uint32_t *const words[2] = {first, first + size};
+        const ptrdiff_t rows = n - start < ROWS ? n - start : ROWS;
+        n_open += screen_split(c, g, x, words, rows, found, labels + start,
+                               g ? upper + start : NULL, g ? lower + start : NULL, start,
+                               open + n_open);
+    }
+    _tile_release();
+    if (n_open)
+        settle_rows(c, g, x, open, n_open, scratch, labels, upper, lower);
 }
 
 static void nearest_split(const stern_centers_f32 *c, const float *x, ptrdiff_t n,
@@ -424,10 +531,10 @@ static void nearest_split(const stern_centers_f32 *c, const float *x, ptrdiff_t 
 {
     if (c->d < LEAST_COLUMNS)
         nearest_f32(c, x, n, tiles, scratch, labels);
-    else {
-        const split_source all = {x, (const uint32_t *)tiles, NULL, n, scratch};
-        settle_rows(c, NULL, &all, labels, NULL, NULL);
-    }
+    else if (tiles)
+        screen_rows(c, NULL, x, (const uint32_t *)tiles, n, scratch, labels, NULL, NULL);
+    else
+        settle_rows(c, NULL, x, NULL, n, scratch, labels, NULL, NULL);
 }
 
 static void nearest_bounded_split(const stern_centers_f32 *c, const stern_groups_f32 *g,
@@ -443,16 +550,13 @@ static void nearest_bounded_split(const stern_centers_f32 *c, const stern_groups
     }
     if (!first)
         n_open = move_bounds_f32(g, n, labels, upper, lower, open, &n_pairs);
-    const int dense = STERN_LLOYD_DENSE * n_pairs >= n * g->n;
-    if (!dense) {
+    if (STERN_LLOYD_DENSE * n_pairs < n * g->n)
         compare_groups_f32(c, g, x, open, n_open, scratch, labels, upper, lower);
-    } else {
-        const int all = first || tiles || n_open == n;
-        const split_source rows = {
-            x, (const uint32_t *)tiles, all ? NULL : open, all ? n : n_open, scratch,
-        };
-        settle_rows(c, g, &rows, labels, upper, lower);
-    }
+    else if (tiles)
+        screen_rows(c, g, x, (const uint32_t *)tiles, n, scratch, labels, upper, lower);
+    else
+        settle_rows(c, g, x, n_open == n ? NULL : open, n_open, scratch, labels, upper,
+                    lower);
 }
 
 #undef LEAST_COLUMNS
