@@ -95,13 +95,19 @@ enum {
 
 static ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
 
-/* Words for centres that the tile unit takes, and for the parts of one. */
+/* Words for centres that the tile unit takes, and where they lie. */
 static ptrdiff_t split_words(const stern_lloyd_run *run)
 {
     const ptrdiff_t panels = (run->k + STERN_LLOYD_PANEL - 1) / STERN_LLOYD_PANEL;
     if (run->isa != STERN_LLOYD_AMX)
         return 0;
-    return ALIGNED + panels * stern_lloyd_panel_words(run->d) + 3 * (run->d + 1);
+    return ALIGNED + panels * stern_lloyd_panel_words(run->d);
+}
+
+static uint32_t *split_of(const stern_lloyd_run *run)
+{
+    const uintptr_t words = (uintptr_t)(run->words + run->k + ALIGNED - 1);
+    return (uint32_t *)(words & ~(uintptr_t)(4 * ALIGNED - 1));
 }
 
 stern_lloyd_sizes stern_lloyd_room(const stern_lloyd_run *run)
@@ -129,6 +135,17 @@ stern_lloyd_sizes stern_lloyd_room(const stern_lloyd_run *run)
         room.found = 2 * tile * ((k + STERN_LLOYD_PANEL - 1) / STERN_LLOYD_PANEL);
     }
     return room;
+}
+
+/* Square of what the first part of a value misses; see lloyd_split.h. */
+static double missed_by_part(float v)
+{
+    uint32_t bits;
+    float part;
+    memcpy(&bits, &v, sizeof bits);
+    bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+    memcpy(&part, &bits, sizeof part);
+    return ((double)v - part) * ((double)v - part);
 }
 
 #define T float
@@ -163,12 +180,37 @@ void stern_lloyd_moves(stern_lloyd_run *run, const void *previous, const void *c
         moves_f64(run, previous, centers);
 }
 
-void stern_lloyd_begin(stern_lloyd_run *run, const void *centers)
+void stern_lloyd_frame(stern_lloyd_run *run, ptrdiff_t part, const void *centers)
 {
     if (run->bits == 32)
-        begin_f32(run, centers);
+        frame_f32(run, part, centers);
     else
-        begin_f64(run, centers);
+        frame_f64(run, part, centers);
+}
+
+void stern_lloyd_settle(stern_lloyd_run *run, const void *centers)
+{
+    if (run->bits == 32)
+        settle_f32(run, centers);
+    else
+        settle_f64(run, centers);
+}
+
+void stern_lloyd_pack(const stern_lloyd_run *run, ptrdiff_t part)
+{
+    if (run->bits == 32)
+        pack_f32(run, part);
+    else
+        pack_f64(run, part);
+}
+
+void stern_lloyd_begin(stern_lloyd_run *run, const void *centers)
+{
+    for (int part = 0; part < STERN_LLOYD_PARTS; ++part)
+        stern_lloyd_frame(run, part, centers);
+    stern_lloyd_settle(run, centers);
+    for (int part = 0; part < STERN_LLOYD_PARTS; ++part)
+        stern_lloyd_pack(run, part);
 }
 
 ptrdiff_t stern_lloyd_slice(const stern_lloyd_run *run, ptrdiff_t slice, void *scratch,
@@ -178,8 +220,8 @@ ptrdiff_t stern_lloyd_slice(const stern_lloyd_run *run, ptrdiff_t slice, void *s
                            : slice_f64(run, slice, scratch, found);
 }
 
-double stern_lloyd_means(const stern_lloyd_run *run, ptrdiff_t part,
-                         const void *centers, void *means)
+double stern_lloyd_means(stern_lloyd_run *run, ptrdiff_t part, const void *centers,
+                         void *means)
 {
     return run->bits == 32 ? means_f32(run, part, centers, means)
                            : means_f64(run, part, centers, means);

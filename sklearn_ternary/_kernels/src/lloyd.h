@@ -88,11 +88,10 @@ enum {
         /* Makes the tile of n <= 32 rows. */                                          \
         void (*pack)(const T *x, ptrdiff_t n, ptrdiff_t d, T scale, const T *shift,    \
                      T *tile);                                                         \
-        /* Packs k centres in the frame for the tile unit, or NULL where there is none; \
-         * the square of the largest length that their first parts miss. What follows  \
-         * then goes by it. */                                                         \
-        T (*pack_split)(const T *framed, const T *init, ptrdiff_t k, ptrdiff_t d,   \
-                           uint32_t *packed);                                          \
+        /* Packs panels [first, end) of k centres in the frame for the tile unit, or   \
+         * NULL where there is none. What follows then goes by it. */                  \
+        void (*pack_split)(const T *framed, const T *init, ptrdiff_t k, ptrdiff_t d,   \
+                           ptrdiff_t first, ptrdiff_t end, uint32_t *packed);          \
         /* First parts of n <= 32 rows for it, or NULL. Scratch holds a tile. */       \
         void (*split)(const T *x, ptrdiff_t n, ptrdiff_t d, T scale, const T *shift,   \
                       T *scratch, void *words);                                        \
@@ -218,6 +217,7 @@ typedef struct {
         } f64;
     } of;
     int coded;
+    double missed[STERN_LLOYD_PARTS]; /* largest squares of what first parts miss */
 } stern_lloyd_run;
 
 /* Values, floats and words of room for the centres; values and words of scratch that a
@@ -228,7 +228,12 @@ typedef struct {
 stern_lloyd_sizes stern_lloyd_room(const stern_lloyd_run *run);
 /* How far centres moved, rounded up, in the frame; to `moves`. */
 void stern_lloyd_moves(stern_lloyd_run *run, const void *previous, const void *centers);
-/* Packs the centres, with how far they moved from `moves`. */
+/* Packs the centres, with how far they moved from `moves`: puts a part of
+ * STERN_LLOYD_PARTS in the frame, settles what all of them decide once all are there,
+ * packs a part; or all of that. */
+void stern_lloyd_frame(stern_lloyd_run *run, ptrdiff_t part, const void *centers);
+void stern_lloyd_settle(stern_lloyd_run *run, const void *centers);
+void stern_lloyd_pack(const stern_lloyd_run *run, ptrdiff_t part);
 void stern_lloyd_begin(stern_lloyd_run *run, const void *centers);
 /* Labels of a slice of rows, and their moves between the sums of clusters; how many
  * labels changed. */
@@ -236,9 +241,9 @@ ptrdiff_t stern_lloyd_slice(const stern_lloyd_run *run, ptrdiff_t slice, void *s
                             int32_t *found);
 /* Means of the clusters of a part of STERN_LLOYD_PARTS, and the sum of the squares of
  * what they moved from `centers`; -1 where one is empty. The sums of the slices are
- * added in order. */
-double stern_lloyd_means(const stern_lloyd_run *run, ptrdiff_t part,
-                         const void *centers, void *means);
+ * added in order. Puts the means in the frame, and how far they moved to `moves`. */
+double stern_lloyd_means(stern_lloyd_run *run, ptrdiff_t part, const void *centers,
+                         void *means);
 /* Iterations that the threads of a team make together. */
 typedef struct {
     void *centers[3]; /* those of now, of before, and room for the next ones */

@@ -4,24 +4,33 @@
 static double F(squared_step)(const T *a, const T *b, ptrdiff_t d)
 {
     double lanes[LANES] = {0}, sum = 0;
-    for (ptrdiff_t t = 0; t < d; t += LANES)
-        for (ptrdiff_t i = 0; i < LANES && t + i < d; ++i) {
+    ptrdiff_t t = 0;
+    for (; t + LANES <= d; t += LANES)
+        for (int i = 0; i < LANES; ++i) {
             const double step = (double)a[t + i] - (double)b[t + i];
             lanes[i] += step * step;
         }
+    for (int i = 0; t + i < d; ++i) {
+        const double step = (double)a[t + i] - (double)b[t + i];
+        lanes[i] += step * step;
+    }
     for (int i = 0; i < LANES; ++i)
         sum += lanes[i];
     return sum;
 }
 
+/* How far a centre moved, rounded up, in the frame. */
+static float F(move)(const stern_lloyd_run *run, double square)
+{
+    return nextafterf((float)(sqrt(square) * run->scale * (1 + 1e-5)), INFINITY);
+}
+
 static void F(moves)(stern_lloyd_run *run, const T *previous, const T *centers)
 {
-    for (ptrdiff_t j = 0; j < run->k; ++j) {
-        const double square =
-            F(squared_step)(centers + j * run->d, previous + j * run->d, run->d);
-        const double far = sqrt(square) * run->scale * (1 + 1e-5);
-        run->moves[j] = nextafterf((float)far, INFINITY);
-    }
+    const ptrdiff_t d = run->d;
+    for (ptrdiff_t j = 0; j < run->k; ++j)
+        run->moves[j] =
+            F(move)(run, F(squared_step)(centers + j * d, previous + j * d, d));
 }
 
 /* How far the centres of each group moved, and all of them but one. */
@@ -45,28 +54,81 @@ static void F(group_moves)(const stern_lloyd_run *run, float *others, float *far
     }
 }
 
-/* Packs centres in the frame into groups, and finds init; the largest squared norm. */
-static double F(pack_centers)(const stern_lloyd_run *run, const T *framed, int most,
-                              T *packed, T *init)
+/* Where what is packed of the centres lies in `values`. */
+typedef struct {
+    T *packed, *init, *framed, *panels, *pad, *rest;
+} F(room);
+
+static F(room) F(room_of)(const stern_lloyd_run *run)
+{
+    const ptrdiff_t k = run->k, d = run->d, padded = run->n_groups * run->group_size;
+    T *const packed = run->values, *const framed = packed + k * (d + 1);
+    T *const panels = framed + k * d, *const pad = panels + padded * d;
+    return (F(room)){packed, packed + k * d, framed, panels, pad, pad + padded};
+}
+
+/* Puts centres in the frame and finds init, of a part of them, and for the tile unit
+ * the square of the largest length that first parts miss. */
+static void F(frame)(stern_lloyd_run *run, ptrdiff_t part, const T *centers)
+{
+    const ptrdiff_t k = run->k, d = run->d, end = k * (part + 1) / STERN_LLOYD_PARTS;
+    const F(room) room = F(room_of)(run);
+    const T scale = (T)run->scale, *const shift = run->shift;
+    double largest = 0;
+    for (ptrdiff_t j = k * part / STERN_LLOYD_PARTS; j < end; ++j) {
+        T *const to = room.framed + j * d;
+        double squares[LANES] = {0}, missed[LANES] = {0}, square = 0, misses = 0;
+        for (ptrdiff_t t = 0; t < d; ++t)
+            to[t] = centers[j * d + t] * scale - shift[t];
+        ptrdiff_t t = 0;
+        for (; t + LANES <= d; t += LANES)
+            for (int i = 0; i < LANES; ++i)
+                squares[i] += (double)to[t + i] * (double)to[t + i];
+        for (int i = 0; t + i < d; ++i)
+            squares[i] += (double)to[t + i] * (double)to[t + i];
+        if (run->isa == STERN_LLOYD_AMX) {
+            for (t = 0; t + LANES <= d; t += LANES)
+                for (int i = 0; i < LANES; ++i)
+                    missed[i] += missed_by_part((float)to[t + i]);
+            for (int i = 0; t + i < d; ++i)
+                missed[i] += missed_by_part((float)to[t + i]);
+        }
+        for (int i = 0; i < LANES; ++i) {
+            square += squares[i];
+            misses += missed[i];
+        }
+        room.init[j] = (T)(-0.5 * square);
+        if (misses > largest || misses != misses)
+            largest = misses;
+    }
+    run->missed[part] = largest;
+}
+
+/* Packs the centres of a part of the groups. */
+static void F(pack_groups)(const stern_lloyd_run *run, ptrdiff_t part, int most)
 {
     const ptrdiff_t k = run->k, d = run->d, n_groups = (k + most - 1) / most;
     const ptrdiff_t size = k / n_groups, larger = k % n_groups;
-    double largest = 0;
-    for (ptrdiff_t g = 0, first = 0; g < n_groups; ++g) {
+    const ptrdiff_t end = n_groups * (part + 1) / STERN_LLOYD_PARTS;
+    const F(room) room = F(room_of)(run);
+    for (ptrdiff_t g = n_groups * part / STERN_LLOYD_PARTS; g < end; ++g) {
+        const ptrdiff_t first = g * size + (g < larger ? g : larger);
         const ptrdiff_t n = size + (g < larger);
-        double square[STERN_LLOYD_GROUP] = {0};
+        T *const to = room.packed + first * d;
         for (ptrdiff_t t = 0; t < d; ++t)
-            for (ptrdiff_t j = 0; j < n; ++j) {
-                const T v = framed[(first + j) * d + t];
-                packed[first * d + t * n + j] = v;
-                square[j] += (double)v * (double)v;
-            }
-        for (ptrdiff_t j = 0; j < n; ++j) {
-            init[first + j] = (T)(-0.5 * square[j]);
-            if (square[j] > largest || square[j] != square[j])
-                largest = square[j];
-        }
-        first += n;
+            for (ptrdiff_t j = 0; j < n; ++j)
+                to[t * n + j] = room.framed[(first + j) * d + t];
+    }
+}
+
+/* Not less than the largest of the squared norms; NaN if there is one. */
+static double F(largest_square)(const stern_lloyd_run *run, const T *init)
+{
+    double largest = 0;
+    for (ptrdiff_t j = 0; j < run->k; ++j) {
+        const double square = -2 * (double)init[j] * (1 + 1e-6);
+        if (square > largest || square != square)
+            largest = square;
     }
     return largest;
 }
@@ -78,7 +140,10 @@ static int F(mark_repeated)(const stern_lloyd_run *run, const T *centers, T *ini
     int any = 0;
     for (ptrdiff_t j = 1; j < run->k; ++j) {
         const T own = init[j];
+        int equal = 0;
         for (ptrdiff_t i = 0; i < j; ++i)
+            equal |= init[i] == own;
+        for (ptrdiff_t i = 0; equal && i < j; ++i)
             if (init[i] == own
                 && !memcmp(centers + i * run->d, centers + j * run->d, size)) {
                 init[j] = -INFINITY;
@@ -89,15 +154,22 @@ static int F(mark_repeated)(const stern_lloyd_run *run, const T *centers, T *ini
     return any;
 }
 
-static void F(pack_panels)(const stern_lloyd_run *run, const T *framed, const T *init,
-                           T *packed, T *padded)
+/* Packs a part of the panels. */
+static void F(pack_panels)(const stern_lloyd_run *run, ptrdiff_t part)
 {
     const ptrdiff_t size = STERN_LLOYD_PANEL, k = run->k, d = run->d;
-    for (ptrdiff_t j = 0; j < run->n_groups * run->group_size; ++j) {
-        T *at = packed + j / size * size * d + j % size;
-        padded[j] = j < k ? init[j] : -INFINITY;
+    const ptrdiff_t panels = run->n_groups * run->group_size / size;
+    const ptrdiff_t end = panels * (part + 1) / STERN_LLOYD_PARTS;
+    const F(room) room = F(room_of)(run);
+    for (ptrdiff_t p = panels * part / STERN_LLOYD_PARTS; p < end; ++p) {
+        const ptrdiff_t n = k - p * size < size ? k - p * size : size;
+        const T *const from = room.framed + p * size * d;
+        T *const to = room.panels + p * size * d;
+        for (ptrdiff_t j = 0; j < size; ++j)
+            room.pad[p * size + j] = j < n ? room.init[p * size + j] : -INFINITY;
         for (ptrdiff_t t = 0; t < d; ++t)
-            at[t * size] = j < k ? framed[j * d + t] : 0;
+            for (ptrdiff_t j = 0; j < size; ++j)
+                to[t * size + j] = j < n ? from[j * d + t] : 0;
     }
 }
 
@@ -181,47 +253,41 @@ static int F(code_centers)(stern_lloyd_run *run, const F(stern_lloyd) *loops,
     return 1;
 }
 
-static void F(begin)(stern_lloyd_run *run, const T *centers)
+/* What all centres together decide, once all are in the frame. */
+static void F(settle)(stern_lloyd_run *run, const T *centers)
 {
-    const ptrdiff_t k = run->k, d = run->d, padded = run->n_groups * run->group_size;
-    const T scale = (T)run->scale, *shift = run->shift;
-    T *const packed = run->values, *const init = packed + k * d;
-    T *const framed = init + k, *const panels = framed + k * d;
-    T *const pad = panels + padded * d, *const rest = pad + padded;
+    const ptrdiff_t k = run->k, d = run->d;
+    const F(room) room = F(room_of)(run);
     float *const others = run->moves + k, *const farthest = others + k;
-    for (ptrdiff_t j = 0; j < k; ++j)
-        for (ptrdiff_t t = 0; t < d; ++t)
-            framed[j * d + t] = centers[j * d + t] * scale - shift[t];
     const F(stern_lloyd) *loops = FOR(run->isa);
-    const double largest = F(pack_centers)(run, framed, loops->group, packed, init);
-    const int repeated = F(mark_repeated)(run, centers, init);
+    F(stern_centers) *const c = &OF(run).centers;
+    const double largest = F(largest_square)(run, room.init);
+    const int repeated = F(mark_repeated)(run, centers, room.init);
     double alpha, beta;
     stern_lloyd_certainty(d, largest, T_BITS, &alpha, &beta);
-    OF(run).centers = (F(stern_centers)){
-        d, k, scale, shift, centers, packed, init, (T)alpha, (T)beta,
-        .repeated = repeated,
+    *c = (F(stern_centers)){
+        d, k, (T)run->scale, run->shift, centers, room.packed, room.init, (T)alpha,
+        (T)beta, .repeated = repeated,
     };
     OF(run).groups = (F(stern_groups)){
-        run->n_groups, run->group_size, run->stride, panels, pad, framed,
+        run->n_groups, run->group_size, run->stride, room.panels, room.pad, room.framed,
         run->moves, others, farthest, run->words,
     };
-    if (run->upper) {
+    if (run->upper)
         F(group_moves)(run, others, farthest, run->words);
-        F(pack_panels)(run, framed, init, panels, pad);
-    }
     if (loops->pack_split) {
-        const uintptr_t words = (uintptr_t)(run->words + k + ALIGNED - 1);
-        uint32_t *const split = (uint32_t *)(words & ~(uintptr_t)(4 * ALIGNED - 1));
-        F(stern_centers) *const c = &OF(run).centers;
-        const double missed = 1.04 * sqrt(loops->pack_split(framed, init, k, d, split));
-        c->split = split;
+        double missed = 0;
+        for (int part = 0; part < STERN_LLOYD_PARTS; ++part)
+            if (run->missed[part] > missed || run->missed[part] != run->missed[part])
+                missed = run->missed[part];
+        missed = 1.0001 * sqrt(missed);
+        c->split = split_of(run);
         wide_certainty(d, largest, 0, &alpha, &beta);
         c->wide_alpha = (T)alpha;
         c->wide_beta = (T)beta;
         wide_certainty(d, largest, 1, &alpha, &beta);
         c->screen_alpha = (T)alpha;
         c->screen_beta = (T)beta;
-        /* Of the row 1.04 times its length, and what is missed is so much already. */
         c->of_missed = (T)(1.0001 * 2 * (sqrt(largest) + missed));
         c->of_length = (T)(1.0001 * 2 * 1.04 * missed);
     }
@@ -230,9 +296,27 @@ static void F(begin)(stern_lloyd_run *run, const T *centers)
     if (run->step > 0) {
         const F(stern_lloyd) *best = FOR(run->code_isa);
         run->coded =
-            F(code_centers)(run, best, rest, run->words + k + split_words(run));
+            F(code_centers)(run, best, room.rest, run->words + k + split_words(run));
         OF(run).loops = run->coded ? best : loops;
     }
+}
+
+/* Packs a part of the centres as the loops take them. */
+static void F(pack)(const stern_lloyd_run *run, ptrdiff_t part)
+{
+    const F(stern_lloyd) *loops = FOR(run->isa);
+    const F(room) room = F(room_of)(run);
+    if (run->upper)
+        F(pack_panels)(run, part);
+    if (loops->pack_split) {
+        const ptrdiff_t n = (run->k + STERN_LLOYD_PANEL - 1) / STERN_LLOYD_PANEL;
+        loops->pack_split(room.framed, room.init, run->k, run->d,
+                          n * part / STERN_LLOYD_PARTS, n * (part + 1) / STERN_LLOYD_PARTS,
+                          split_of(run));
+    }
+    /* The tile unit takes rows of more columns. */
+    if (!loops->pack_split || run->d < STERN_LLOYD_SPLIT_FROM)
+        F(pack_groups)(run, part, loops->group);
 }
 
 static ptrdiff_t F(slice)(const stern_lloyd_run *run, ptrdiff_t slice, T *scratch,
@@ -291,8 +375,7 @@ static ptrdiff_t F(slice)(const stern_lloyd_run *run, ptrdiff_t slice, T *scratc
     return changed;
 }
 
-static double F(means)(const stern_lloyd_run *run, ptrdiff_t part, const T *centers,
-                       T *means)
+static double F(means)(stern_lloyd_run *run, ptrdiff_t part, const T *centers, T *means)
 {
     enum { COLUMNS = 128 }; /* at a time */
     const ptrdiff_t k = run->k, d = run->d, first = k * part / STERN_LLOYD_PARTS;
@@ -318,8 +401,11 @@ static double F(means)(const stern_lloyd_run *run, ptrdiff_t part, const T *cent
             for (ptrdiff_t i = 0; i < n; ++i)
                 means[t + i] = (T)(sum[i] / total);
         }
-        shift += F(squared_step)(means + j * d, centers + j * d, d);
+        const double square = F(squared_step)(means + j * d, centers + j * d, d);
+        run->moves[j] = F(move)(run, square);
+        shift += square;
     }
+    F(frame)(run, part, means);
     return shift;
 }
 

@@ -119,50 +119,42 @@ INLINE __mmask16 first_lanes(ptrdiff_t n)
     return (__mmask16)(n < 16 ? (1u << n) - 1 : 0xffff);
 }
 
-/* Packs k centres in the frame; behind them is room for the parts of one. Returns the
- * square of the largest length that first parts miss. */
-static float pack_split(const float *framed, const float *init, ptrdiff_t k, ptrdiff_t d,
-                        uint32_t *packed)
+/* Writes the first n <= 8 words of v as words `at` and following of row j of tiles. */
+INLINE void put_words(uint32_t *tiles, ptrdiff_t j, ptrdiff_t at, ptrdiff_t n, __m256i v)
 {
-    float largest = 0;
+    const ptrdiff_t lane = at % 16, here = n < 16 - lane ? n : 16 - lane;
+    uint32_t *const to = tiles + at / 16 * 256 + j * 16;
+    const unsigned first = (1u << here) - 1, all = (1u << n) - 1;
+    _mm256_mask_storeu_epi32(to + lane, (__mmask8)first, v);
+    if (here < n)
+        _mm256_mask_storeu_epi32(to + 256 - here, (__mmask8)(all & ~first), v);
+}
+
+/* Packs centres in the frame, twice the first parts, then the second ones. */
+static void pack_split(const float *framed, const float *init, ptrdiff_t k, ptrdiff_t d,
+                       ptrdiff_t first, ptrdiff_t end, uint32_t *packed)
+{
     const ptrdiff_t size = stern_lloyd_panel_words(d), pairs = (d + 1) / 2;
-    const ptrdiff_t panels = (k + PANEL - 1) / PANEL;
-    uint16_t *const parts = (uint16_t *)(packed + panels * size);
-    memset(packed, 0, (size_t)(panels * size) * sizeof *packed);
-    for (ptrdiff_t j = 0; j < panels * PANEL; ++j) {
-        uint32_t *const panel = packed + j / PANEL * size;
+    const ptrdiff_t firsts = (2 * pairs + 15) / 16 * 256;
+    memset(packed + first * size, 0, (size_t)((end - first) * size) * sizeof *packed);
+    for (ptrdiff_t j = first * PANEL; j < end * PANEL; ++j) {
+        uint32_t *const panel = packed + j / PANEL * size, *const tiles = panel + 256;
+        const ptrdiff_t row = j % PANEL;
         const int none = j >= k || init[j] == -INFINITY;
-        _mm512_storeu_ps(panel + j % PANEL * 16,
-                         _mm512_set1_ps(none ? NO_CENTER : init[j]));
+        _mm512_storeu_ps(panel + row * 16, _mm512_set1_ps(none ? NO_CENTER : init[j]));
         if (none)
             continue;
-        __m512 missed = _mm512_setzero_ps();
-        /* Twice the first parts, then the second ones. */
-        for (ptrdiff_t t = 0; t < 2 * pairs; t += 16) {
-            const __mmask16 there = first_lanes(d - t), here = first_lanes(2 * pairs - t);
-            const __m512 v = _mm512_maskz_loadu_ps(there, framed + j * d + t);
+        for (ptrdiff_t t = 0; t < d; t += 16) {
+            const ptrdiff_t w = t / 2, n = pairs - w < 8 ? pairs - w : 8;
+            const __m512 v = _mm512_maskz_loadu_ps(first_lanes(d - t), framed + j * d + t);
             const __m256i high = (__m256i)_mm512_cvtneps_pbh(v);
-            const __m512i first = _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16);
-            const __m512 rest = _mm512_sub_ps(v, _mm512_castsi512_ps(first));
-            const __m256i low = (__m256i)_mm512_cvtneps_pbh(rest);
-            missed = _mm512_fmadd_ps(rest, rest, missed);
-            _mm256_mask_storeu_epi16(parts + t, here, high);
-            _mm256_mask_storeu_epi16(parts + 2 * pairs + t, here, high);
-            _mm256_mask_storeu_epi16(parts + 4 * pairs + t, here, low);
-        }
-        const float square = _mm512_reduce_add_ps(missed);
-        if (square > largest || square != square)
-            largest = square;
-        uint32_t *to = panel + 256 + j % PANEL * 16;
-        for (int part = 0; part < 2; ++part) {
-            const ptrdiff_t words = part ? pairs : 2 * pairs;
-            for (ptrdiff_t t = 0; t < words; t += 16, to += 256) {
-                const ptrdiff_t left = words - t < 16 ? words - t : 16;
-                memcpy(to, parts + part * 4 * pairs + 2 * t, (size_t)left * 4);
-            }
+            const __m512i part = _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16);
+            const __m512 rest = _mm512_sub_ps(v, _mm512_castsi512_ps(part));
+            put_words(tiles, row, w, n, high);
+            put_words(tiles, row, pairs + w, n, high);
+            put_words(tiles + firsts, row, w, n, (__m256i)_mm512_cvtneps_pbh(rest));
         }
     }
-    return largest;
 }
 
 /* Words of the parts of a tile. */

@@ -23,12 +23,18 @@ static void end_iteration(stern_lloyd_run *run, stern_lloyd_loop *loop)
     loop->ended = !loop->changed || far <= loop->tol || loop->n_iter == loop->max_iter;
 }
 
-static void find_means(const stern_lloyd_run *run, stern_lloyd_loop *loop, int thread,
+static void find_means(stern_lloyd_run *run, stern_lloyd_loop *loop, int thread,
                        int n_threads)
 {
     for (int part = thread; part < STERN_LLOYD_PARTS; part += n_threads)
         loop->parts[part] =
             stern_lloyd_means(run, part, loop->centers[0], loop->centers[2]);
+}
+
+static void pack(const stern_lloyd_run *run, int thread, int n_threads)
+{
+    for (int part = thread; part < STERN_LLOYD_PARTS; part += n_threads)
+        stern_lloyd_pack(run, part);
 }
 
 /* What one thread does between two iterations while the others wait. */
@@ -42,10 +48,15 @@ static void turn(stern_lloyd_run *run, stern_lloyd_loop *loop, int alone)
         loop->made = 0;
         if (loop->pause)
             return;
+    } else {
+        if (!run->first)
+            stern_lloyd_moves(run, loop->centers[1], loop->centers[0]);
+        for (int part = 0; part < STERN_LLOYD_PARTS; ++part)
+            stern_lloyd_frame(run, part, loop->centers[0]);
     }
-    if (!run->first)
-        stern_lloyd_moves(run, loop->centers[1], loop->centers[0]);
-    stern_lloyd_begin(run, loop->centers[0]);
+    stern_lloyd_settle(run, loop->centers[0]);
+    if (alone)
+        pack(run, 0, 1);
     loop->changed = 0;
     loop->made = 1;
     for (int i = 0; i < STERN_LLOYD_RANGES; ++i)
@@ -88,6 +99,10 @@ void stern_lloyd_iterate(stern_lloyd_run *run, stern_lloyd_loop *loop, int threa
         stern_wait_for_all(&loop->barrier, n_threads);
         if (loop->pause)
             return;
+        if (!alone) {
+            pack(run, thread, n_threads);
+            stern_wait_for_all(&loop->barrier, n_threads);
+        }
         work(run, loop, thread, n_threads);
         stern_wait_for_all(&loop->barrier, n_threads);
         if (!alone) {
