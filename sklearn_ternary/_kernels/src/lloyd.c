@@ -110,6 +110,11 @@ static uint32_t *split_of(const stern_lloyd_run *run)
     return (uint32_t *)(words & ~(uintptr_t)(4 * ALIGNED - 1));
 }
 
+uint8_t *stern_lloyd_touched(const stern_lloyd_run *run)
+{
+    return (uint8_t *)(run->moves + 2 * run->k + run->n_groups);
+}
+
 stern_lloyd_sizes stern_lloyd_room(const stern_lloyd_run *run)
 {
     const ptrdiff_t d = run->d, k = run->k, tile = STERN_LLOYD_TILE;
@@ -117,7 +122,7 @@ stern_lloyd_sizes stern_lloyd_room(const stern_lloyd_run *run)
     const ptrdiff_t tiles = (k + tile - 1) / tile;
     stern_lloyd_sizes room = {
         .values = 2 * k * d + k + padded * (d + 1),
-        .moves = 2 * k + run->n_groups,
+        .moves = 2 * k + run->n_groups + (k + 3) / 4,
         .words = k,
         .scratch = most(run->block * d, (d + 1) * tile),
         .found = 1,

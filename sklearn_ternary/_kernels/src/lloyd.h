@@ -226,6 +226,9 @@ typedef struct {
     ptrdiff_t values, moves, words, scratch, found;
 } stern_lloyd_sizes;
 stern_lloyd_sizes stern_lloyd_room(const stern_lloyd_run *run);
+/* A mark for each cluster: whether its sums may have changed since its mean was found.
+ * Labels that change set it. */
+uint8_t *stern_lloyd_touched(const stern_lloyd_run *run);
 /* How far centres moved, rounded up, in the frame; to `moves`. */
 void stern_lloyd_moves(stern_lloyd_run *run, const void *previous, const void *centers);
 /* Packs the centres, with how far they moved from `moves`: puts a part of

@@ -328,6 +328,7 @@ static ptrdiff_t F(slice)(const stern_lloyd_run *run, ptrdiff_t slice, T *scratc
     const ptrdiff_t d = run->d, k = run->k, start = slice * run->slice_rows;
     const ptrdiff_t end = run->n - start < run->slice_rows ? run->n
                                                            : start + run->slice_rows;
+    uint8_t *const touched = stern_lloyd_touched(run);
     ptrdiff_t changed = 0;
     for (ptrdiff_t i = start; i < end; i += run->block) {
         const ptrdiff_t rows = end - i < run->block ? end - i : run->block;
@@ -357,9 +358,20 @@ static ptrdiff_t F(slice)(const stern_lloyd_run *run, ptrdiff_t slice, T *scratc
             loops->nearest(c, x, rows, tiles, scratch, labels);
         if (!run->sums)
             continue;
+        ptrdiff_t here = 0;
         for (ptrdiff_t r = 0; r < rows; ++r) {
             old[r] = run->first ? -1 : old[r];
-            changed += old[r] != labels[r];
+            here += old[r] != labels[r];
+        }
+        if (!here)
+            continue;
+        changed += here;
+        for (ptrdiff_t r = 0; r < rows; ++r) {
+            if (old[r] == labels[r])
+                continue;
+            __atomic_store_n(touched + labels[r], 1, __ATOMIC_RELAXED);
+            if (old[r] >= 0)
+                __atomic_store_n(touched + old[r], 1, __ATOMIC_RELAXED);
         }
         const T *weight = run->weight ? (const T *)run->weight + i : NULL;
         loops->move_rows(x, rows, d, 0, d, weight, old, labels,
@@ -387,8 +399,14 @@ static double F(means)(stern_lloyd_run *run, ptrdiff_t part, const T *centers, T
         if (!count)
             return -1;
     }
+    const uint8_t *const touched = stern_lloyd_touched(run);
     double shift = 0;
     for (ptrdiff_t j = first; j < end; ++j) {
+        if (!touched[j]) {
+            memcpy(means + j * d, centers + j * d, (size_t)d * sizeof(T));
+            run->moves[j] = F(move)(run, 0);
+            continue;
+        }
         double total = 0;
         for (ptrdiff_t s = 0; s < run->slices; ++s)
             total += run->totals[s * k + j];

@@ -320,7 +320,7 @@ static void F(nearest_bounded)(const F(stern_centers) *c, const F(stern_groups) 
         for (ptrdiff_t i = 0; i < n; ++i)
             open[i] = (int16_t)i;
     else
-        n_open = F(move_bounds)(g, n, labels, upper, lower, open, &n_pairs);
+        n_open = F(move_bounds)(g, c->k, n, labels, upper, lower, open, &n_pairs);
     if (first || g->n == 1)
         F(compare_rows)(c, g, x, n, tiles, open, n_open, scratch, labels, upper, lower);
     else

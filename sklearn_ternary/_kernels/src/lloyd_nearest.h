@@ -193,12 +193,66 @@ static void F(settle)(const F(stern_centers) *c, const F(stern_groups) *g, const
             lower[j * g->stride + at[r]] = below[r];
 }
 
+#if STERN_USE_AVX512
+/* 16 of k values; `first` are the first 16 of them. */
+INLINE __m512 F(look_up)(const float *values, ptrdiff_t k, __m512 first, __m512i which)
+{
+    return k <= 16 ? _mm512_permutexvar_ps(which, first)
+                   : _mm512_i32gather_ps(which, values, 4);
+}
+#endif
+
 /* Moves the bounds of a block of rows, and lists those whose label they leave open;
- * the number of those rows, and in `n_pairs` that of groups that they leave open. */
-static ptrdiff_t F(move_bounds)(const F(stern_groups) *g, ptrdiff_t n,
+ * the number of those rows, and in `n_pairs` that of groups that they leave open.
+ * There is room for a list of a multiple of 16. */
+static ptrdiff_t F(move_bounds)(const F(stern_groups) *g, ptrdiff_t k, ptrdiff_t n,
                                 const int32_t *labels, float *upper, float *lower,
                                 int16_t *open, ptrdiff_t *n_pairs)
 {
+#if STERN_USE_AVX512
+    const __mmask16 there = (__mmask16)(k < 16 ? (1u << k) - 1 : 0xffff);
+    const __m512 moved = _mm512_maskz_loadu_ps(there, g->moved);
+    const __m512 others = _mm512_maskz_loadu_ps(there, g->others);
+    const __m512 up = _mm512_set1_ps(UP), down = _mm512_set1_ps(DOWN);
+    const __m512i size = _mm512_set1_epi32((int)g->size);
+    const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3,
+                                           2, 1, 0);
+    ptrdiff_t n_rows = 0, pairs = 0;
+    for (ptrdiff_t i = 0; i < n; i += 16) {
+        const __mmask16 here = (__mmask16)(n - i < 16 ? (1u << (n - i)) - 1 : 0xffff);
+        const __m512i own = _mm512_maskz_loadu_epi32(here, labels + i);
+        const __m512 far = F(look_up)(g->moved, k, moved, own);
+        const __m512 less = F(look_up)(g->others, k, others, own);
+        const __m512 bound =
+            _mm512_mul_ps(_mm512_add_ps(_mm512_maskz_loadu_ps(here, upper + i), far), up);
+        const __m512 above = _mm512_mul_ps(bound, up);
+        _mm512_mask_storeu_ps(upper + i, here, bound);
+        __mmask16 left = 0;
+        for (ptrdiff_t j = 0; j < g->n; ++j) {
+            float *const at = lower + j * g->stride + i;
+            const __m512i place =
+                _mm512_sub_epi32(own, _mm512_set1_epi32((int)(j * g->size)));
+            const __m512 by =
+                _mm512_mask_mov_ps(_mm512_set1_ps(g->farthest[j]),
+                                   _mm512_cmplt_epu32_mask(place, size), less);
+            const __m512 below =
+                _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(here, at), by), down);
+            _mm512_mask_storeu_ps(at, here, below);
+            const __mmask16 is_open =
+                _mm512_mask_cmp_ps_mask(here, above, below, _CMP_NLT_UQ);
+            pairs += __builtin_popcount(is_open);
+            left |= is_open;
+        }
+        const __m512i rows = _mm512_add_epi32(lanes, _mm512_set1_epi32((int)i));
+        _mm256_storeu_si256(
+            (__m256i *)(open + n_rows),
+            _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(left, rows)));
+        n_rows += __builtin_popcount(left);
+    }
+    *n_pairs = pairs;
+    return n_rows;
+#else
+    (void)k;
     float above[STERN_LLOYD_BLOCK], own_less[STERN_LLOYD_BLOCK];
     int32_t group[STERN_LLOYD_BLOCK], n_open[STERN_LLOYD_BLOCK];
     for (ptrdiff_t i = 0; i < n; ++i) {
@@ -226,6 +280,7 @@ static ptrdiff_t F(move_bounds)(const F(stern_groups) *g, ptrdiff_t n,
     }
     *n_pairs = pairs;
     return n_rows;
+#endif
 }
 
 /* Scores of N times 8 centres, the first at c and init. */

@@ -482,7 +482,7 @@ static void F(nearest_by_codes)(const F(stern_centers) *c, const F(stern_groups)
         for (ptrdiff_t i = 0; i < n; ++i)
             open[i] = (int16_t)i;
     else
-        n_open = F(move_bounds)(g, n, labels, upper, lower, open, &n_pairs);
+        n_open = F(move_bounds)(g, c->k, n, labels, upper, lower, open, &n_pairs);
     /* Few groups of centres that are open are compared with fewer products. */
     if (!anew && STERN_LLOYD_DENSE * n_pairs < n_open * g->n) {
         F(compare_groups)(c, g, x, open, n_open, scratch, labels, upper, lower);

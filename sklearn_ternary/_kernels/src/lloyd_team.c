@@ -1,6 +1,8 @@
 /* Iterations of Lloyd's algorithm by a team of threads, in one parallel region. */
 #include "lloyd.h"
 
+#include <string.h>
+
 /* Nanoseconds after which the team comes back, so that somebody can interrupt it. */
 #define WHILE 50000000
 
@@ -48,7 +50,10 @@ static void turn(stern_lloyd_run *run, stern_lloyd_loop *loop, int alone)
         loop->made = 0;
         if (loop->pause)
             return;
+        memset(stern_lloyd_touched(run), 0, (size_t)run->k);
     } else {
+        /* Centres that somebody gave are the means of nothing. */
+        memset(stern_lloyd_touched(run), 1, (size_t)run->k);
         if (!run->first)
             stern_lloyd_moves(run, loop->centers[1], loop->centers[0]);
         for (int part = 0; part < STERN_LLOYD_PARTS; ++part)
