@@ -5,6 +5,7 @@ from sklearn.utils._param_validation import (
     Interval,
     Options,
     StrOptions,
+    validate_parameter_constraints,
     validate_params,
 )
 from sklearn.utils._set_output import _get_output_config
@@ -17,6 +18,7 @@ __all__ = [
     "_check_sample_weight",
     "_fit_context",
     "_is_arraylike_not_scalar",
+    "validate_parameter_constraints",
     "validate_params",
     "wants_dataframe",
 ]

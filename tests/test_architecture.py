@@ -16,6 +16,7 @@ FLOORS = {
     "_cache": 0,
     "_config": 0,
     "_layouts": 0,
+    "_parameters": 0,
     "_sklearn_compat": 0,
     "persistence": 0,
     "_kernels": 1,

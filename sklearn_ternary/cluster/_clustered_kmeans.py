@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn_ternary._config import effective_config
 from sklearn_ternary._gpu.arrays import like, namespace, on_its_device, to_host
 from sklearn_ternary._in_kind import HostPickles
+from sklearn_ternary._parameters import QuickValidation
 from sklearn_ternary._sklearn_compat import (
     Interval,
     StrOptions,
@@ -50,7 +51,9 @@ def _takes_batches(estimator):
     return _size_limit(estimator) is None
 
 
-class ClusteredKMeans(HostPickles, CallbackSupportMixin, CentersMixin, BaseEstimator):
+class ClusteredKMeans(
+    HostPickles, QuickValidation, CallbackSupportMixin, CentersMixin, BaseEstimator
+):
     """Exact k-means, with the parameters of scikit-learn's ``KMeans``.
 
     Finds centres with a small *inertia*, the weighted sum of the squared distances
@@ -321,8 +324,10 @@ class ClusteredKMeans(HostPickles, CallbackSupportMixin, CentersMixin, BaseEstim
         start = Start(self, data, given, random_state)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         passed = {"estimator": self, "X": data.X, "metadata": metadata}
-        context = self._init_callback_context(max_subtasks=self._n_init)
-        context.call_on_fit_task_begin(**passed)
+        context = None
+        if getattr(self, "_skl_callbacks", None):
+            context = self._init_callback_context(max_subtasks=self._n_init)
+            context.call_on_fit_task_begin(**passed)
         fit = fit_all if self.batch_size is None else fit_batches
         found = fit(self, data.rows, weights, start, context, passed)
         self._forget_batches()
@@ -331,8 +336,10 @@ class ClusteredKMeans(HostPickles, CallbackSupportMixin, CentersMixin, BaseEstim
         self.n_iter_, self._counts = found.n_iter, found.counts
         if found.n_steps is not None:
             self.n_steps_ = found.n_steps
-        self._warn(found.converged)
-        context.call_on_fit_task_end(**passed, reconstruction_attributes={})
+        counted = self.batch_size is None and weights.of_fit is None
+        self._warn(found.converged, found.counts if counted else None)
+        if context is not None:
+            context.call_on_fit_task_end(**passed, reconstruction_attributes={})
         return self
 
     def _forget_batches(self):
@@ -351,8 +358,8 @@ class ClusteredKMeans(HostPickles, CallbackSupportMixin, CentersMixin, BaseEstim
         self.labels_ = like(labels, X)
         self.inertia_ = times_square(inertia, data.exponent) + weights.of_zero_rows
 
-    def _warn(self, converged):
-        """Say what the user should know of what was found."""
+    def _warn(self, converged, counts):
+        """Say what the user should know; `counts` of the rows of clusters, or None."""
         # With tol=0, max_iter often is the number of iterations that is wanted.
         if not converged and self.tol > 0:
             warnings.warn(
@@ -361,8 +368,9 @@ class ClusteredKMeans(HostPickles, CallbackSupportMixin, CentersMixin, BaseEstim
                 ConvergenceWarning,
                 stacklevel=_CALLER,
             )
-        xp = namespace(self.labels_)
-        found = int(xp.count_nonzero(xp.bincount(self.labels_)))
+        if counts is None:
+            counts = namespace(self.labels_).bincount(self.labels_)
+        found = np.count_nonzero(to_host(counts))
         if found < self.n_clusters:
             warnings.warn(
                 f"Number of distinct clusters ({found}) found smaller than "

@@ -53,7 +53,8 @@ def fit_all(estimator, rows, weights, start, context, passed):
     rows : DenseRows, SparseRows, BlockedRows or DeviceRows
     weights : Weights
     start : Start
-    context : CallbackContext
+    context : CallbackContext or None
+        None without callbacks.
     passed : dict
         What callbacks are given.
 

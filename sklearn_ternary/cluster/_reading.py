@@ -97,18 +97,21 @@ def read(
         X = given = validated(estimator, X, reset=reset)
     elif chunks is None:
         late = measured and not sparse.issparse(X) and estimator.metric == "euclidean"
-        # Sums of the largest numbers, which validation takes, may be none.
-        with np.errstate(invalid="ignore"):
-            X = validate_data(
-                estimator,
-                X,
-                accept_sparse="csr",
-                reset=reset,
-                dtype=_DTYPES,
-                order="C",
-                accept_large_sparse=False,
-                ensure_all_finite=not late,
-            )
+        if late and reset and is_checked(X):
+            _learn_features(estimator, X)
+        else:
+            # Sums of the largest numbers, which validation takes, may be none.
+            with np.errstate(invalid="ignore"):
+                X = validate_data(
+                    estimator,
+                    X,
+                    accept_sparse="csr",
+                    reset=reset,
+                    dtype=_DTYPES,
+                    order="C",
+                    accept_large_sparse=False,
+                    ensure_all_finite=not late,
+                )
         if late and X.dtype == np.float64:
             _assert_finite(estimator, X)
         if sparse.issparse(X) and not X.has_canonical_format:
@@ -162,6 +165,23 @@ def read(
             zero = _zero_rows(X, config)
     rows.directions = directions
     return Data(given, rows, exponent, zero if directions and zero.any() else None)
+
+
+def is_checked(X):
+    """Whether `check_array` would return X as it is, if X is finite."""
+    return (
+        type(X) is np.ndarray
+        and X.dtype in (np.float64, np.float32)
+        and X.ndim == 2
+        and X.size > 0
+        and X.flags.c_contiguous
+    )
+
+
+def _learn_features(estimator, X):
+    """What `validate_data` lets an estimator learn of an array, which has no names."""
+    estimator.n_features_in_ = X.shape[1]
+    estimator.__dict__.pop("feature_names_in_", None)
 
 
 def make_rows(X, config):

@@ -9,6 +9,7 @@ from sklearn_ternary._gpu.arrays import from_device, to_host
 from sklearn_ternary._sklearn_compat import _is_arraylike_not_scalar
 from sklearn_ternary.cluster._directions import unit_rows
 from sklearn_ternary.cluster._magnitude import times_power
+from sklearn_ternary.cluster._reading import is_checked
 from sklearn_ternary.cluster._seeding import draw_seeds, probabilities
 
 # Runs of random and callable starts under n_init="auto".
@@ -24,22 +25,10 @@ def given_centers(estimator):
         return to_host(estimator.cluster_centers_)
     if _is_arraylike_not_scalar(estimator.init):
         init = to_host(from_device(estimator.init))
-        if _is_checked(init):
+        if is_checked(init) and np.isfinite(init).all():
             return init
         return check_array(init, dtype=[np.float64, np.float32], order="C")
     return None
-
-
-def _is_checked(init):
-    """Whether `check_array` would return the array as it is."""
-    return (
-        type(init) is np.ndarray
-        and init.dtype in (np.float64, np.float32)
-        and init.ndim == 2
-        and init.size > 0
-        and init.flags.c_contiguous
-        and bool(np.isfinite(init).all())
-    )
 
 
 def number_of_runs(estimator, given):

@@ -832,3 +832,15 @@ def test_warm_start_goes_on_where_the_last_fit_ended():
         warm.set_params(n_clusters=6).fit(X)
     with pytest.raises(ValueError, match=r"initial centers \(5, 4\).*features"):
         warm.set_params(n_clusters=5).fit(X[:, :3])
+
+
+def test_parameters_of_the_class_itself_are_validated_too():
+    class Ours(ClusteredKMeans):
+        def __init__(self, n_clusters=8, *, tol=-1, max_iter=300):
+            super().__init__(n_clusters, tol=tol, max_iter=max_iter)
+
+    with pytest.raises(ValueError, match="'tol' parameter of Ours"):
+        Ours().fit(np.eye(9))
+    with pytest.raises(ValueError, match="'max_iter' parameter of Ours"):
+        Ours(tol=0, max_iter=0).fit(np.eye(9))
+    Ours(tol=0.5).fit(np.eye(9))
