@@ -22,6 +22,9 @@ _CSR_PAD = 8
 # Rows in the frame, of a block of rows with groups of centres.
 _BLOCK_BYTES = 2**19
 
+# Nanoseconds of iterations without a look at signals.
+_STRETCH = 50_000_000
+
 # Products at level avx512 have variants; alone it means the best that can run.
 VARIANTS = ("avx512+vnni", "avx512+amx")
 # The tile unit takes 64 columns at a time and is faster from the second time on.
@@ -135,9 +138,14 @@ def iterate(
     now, before, n_iter, strict, shift = _lloyd.iterate(
         *(X, kept, *shared, _no_weight(weight, X.dtype), sums, totals, counts),
         *(slice_rows(len(X), len(sums)), own and tiles is not None, max_iter, tol),
+        *(_STRETCH, _come_back),
     )
     means = None if now < 0 else kept[now]
     return means, kept[before], n_iter, strict, shift
+
+
+def _come_back():
+    """Nothing: that is when Python sees signals, and raises KeyboardInterrupt."""
 
 
 def _room_for_parts(X):

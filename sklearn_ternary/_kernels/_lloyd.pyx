@@ -5,7 +5,6 @@ nothing is summed across threads: partial sums are those of fixed slices of rows
 which the caller adds in order.
 """
 
-from cpython.exc cimport PyErr_CheckSignals
 from cython cimport floating
 from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint8_t
@@ -231,6 +230,8 @@ def iterate(
     bint fill,                          # tiles are room for parts for the tile unit
     Py_ssize_t max_iter,
     double tol,
+    int64_t longest,                    # nanoseconds between calls of
+    come_back,
 ):
     """Iterations until one is the last, or a cluster is empty.
 
@@ -256,14 +257,16 @@ def iterate(
     loop.scratch, loop.found = <char *> &scratch[0, 0], &found[0, 0]
     loop.scratch_bytes = scratch.shape[1] * sizeof(floating)
     loop.n_found = found.shape[1]
-    loop.max_iter, loop.tol = max_iter, tol
-    while not loop.ended:
+    loop.max_iter, loop.tol, loop.longest = max_iter, tol, longest
+    while True:
         loop.pause = False
         with nogil, parallel(num_threads=team):
             stern_lloyd_iterate(
                 &run, &loop, omp_get_thread_num(), omp_get_num_threads()
             )
-        PyErr_CheckSignals()
+        if loop.ended:
+            break
+        come_back()
     now = (<floating *> loop.centers[0] - &centers[0, 0, 0]) // size
     before = (<floating *> loop.centers[1] - &centers[0, 0, 0]) // size
     if loop.shift < 0:

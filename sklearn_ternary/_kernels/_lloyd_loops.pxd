@@ -48,6 +48,7 @@ cdef extern from "lloyd.h" nogil:
         Py_ssize_t scratch_bytes, n_found, n_iter, max_iter, changed
         double tol, shift
         int ended, pause
+        int64_t longest
 
     void stern_lloyd_iterate(
         stern_lloyd_run *, stern_lloyd_loop *, int, int

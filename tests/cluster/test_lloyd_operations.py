@@ -1,5 +1,6 @@
 """The steps of k-means: kernels against the NumPy definition, bit for bit."""
 
+import signal
 from functools import partial
 
 import numpy as np
@@ -284,6 +285,59 @@ def test_iterations_end(dtype, options):
     assert (n_iter, strict, shift) == (1, False, 1.25)
 
 
+def test_iterations_can_be_interrupted(dtype, options, monkeypatch):
+    """Iterations come back to Python from time to time: here after each of them."""
+    X, centers, frame = make(600, 20, 9, dtype)
+    centers = X[:9].copy()
+
+    def run():
+        state = start_bounds(len(X), 1)
+        parts = X, None, centers, None, frame, None, *state, *zero_sums(9, 20)
+        return *cpu.iterate(*parts, 6, 0, **options), *state
+
+    whole, stops = run(), []
+    monkeypatch.setattr(cpu.lloyd, "_STRETCH", 0)
+    monkeypatch.setattr(cpu.lloyd, "_come_back", lambda: stops.append(None))
+    for found, expected in zip(run(), whole, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert len(stops) == whole[2] - 1 > 1
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        stop = partial(signal.raise_signal, signal.SIGINT)
+        monkeypatch.setattr(cpu.lloyd, "_come_back", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("n_groups", [1, 3])
+def test_bounds_of_iterations_hold(n_groups, isa):
+    """Those from first parts too, which the tile unit screens rows by."""
+    k = 40
+    X, _, frame = make(700, 35, k, np.float32)
+    centers, previous = X[:k] + np.float32(0.01), None
+    size = group_size(k, n_groups)
+    state, sums = start_bounds(len(X), n_groups), zero_sums(k, 35)
+    for _ in range(4):
+        parts = X, None, centers, previous, frame, None, *state, *sums
+        means, previous, *_ = cpu.iterate(*parts, 1, 0, n_threads=1, isa=isa)
+        labels, upper, lower = state
+        expected = _reference.nearest_centers(X, previous, frame)
+        np.testing.assert_array_equal(labels, expected)
+        wide = X.astype(np.longdouble)[:, None] - previous
+        distances = np.sqrt((wide**2).sum(axis=2)) * float(frame.scale)
+        own = np.take_along_axis(distances, labels[:, None], 1)[:, 0]
+        np.put_along_axis(distances, labels[:, None], np.inf, 1)
+        assert (upper >= own).all()
+        assert np.median(own / upper) > 0.97
+        for g in range(n_groups):
+            others = distances[:, g * size : (g + 1) * size].min(axis=1)
+            assert (lower[g] <= others).all()
+        centers = means
+
+
 @pytest.mark.backends
 @pytest.mark.parametrize("weighted", [False, True])
 def test_sums(shape, dtype, weighted, options):
@@ -441,6 +495,14 @@ def test_near_ties_are_decided_in_double(seed, d, k, gap, offset, power, dtype):
                 options = {"n_threads": 1, "isa": isa}
                 found = cpu.nearest_centers(X, centers, frame, **options)
                 np.testing.assert_array_equal(found, expected)
+                # Screened by first parts that are kept.
+                for bounded in (False, True):
+                    state = start_bounds(len(X), -(-k // 16))
+                    if not bounded:
+                        state = state[0], *no_bounds()
+                    parts = X, None, centers, None, frame, None, *state
+                    cpu.iterate(*parts, *zero_sums(k, d), 1, 0, **options)
+                    np.testing.assert_array_equal(state[0], expected)
                 codes = codes_of(X, frame, kept=False)
                 for used in (codes, None):
                     state = start_bounds(len(X), -(-k // 16))
@@ -497,6 +559,29 @@ def test_products_of_two_parts_stay_within_their_bound(seed, ends):
         found = sum(left.astype(np.float64) * right for left, right in parts)
         exact = a.astype(np.float64) * b
         assert (np.abs(found - exact) <= 3.02 * 2.0**-16 * np.abs(exact)).all()
+
+
+@given(seed=st.integers(0, 2**32 - 1), ends=st.sampled_from([0xFFFF, 0x7FFF, 0x8000]))
+def test_scores_by_first_parts_stay_within_their_bound(seed, ends):
+    """What lloyd_split.h says the difference of two such scores misses."""
+    rng = np.random.default_rng(seed)
+    x, a, b = rng.normal(size=(3, 50)).astype(np.float32)
+    # Bits at their worst, and what is missed all of one sign.
+    worst = (x.view(np.uint32) & 0xFFFF0000 | ends).view(np.float32)
+    length = np.linalg.norm
+    for row in (x, worst, np.abs(worst)):
+        for one, other in ((a, b), (row, -row), (np.abs(worst), worst)):
+            one, other = one.astype(np.float64), other.astype(np.float64)
+            high, first, second = map(bfloat16, (row, one, other))
+            wide = row.astype(np.float64)
+            found = high.astype(np.float64) @ (first.astype(np.float64) - second)
+            missed, lost = (
+                length(wide - high),
+                max(length(one - first), length(other - second)),
+            )
+            largest = max(length(one), length(other))
+            bound = 2 * (missed * largest + (length(wide) + missed) * lost)
+            assert abs(found - wide @ (one - other)) <= bound * (1 + 1e-12)
 
 
 @pytest.mark.edge

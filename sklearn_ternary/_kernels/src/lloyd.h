@@ -28,6 +28,7 @@ enum {
     STERN_LLOYD_SPLIT_FROM = 16, /* columns that the tile unit takes */
     STERN_LLOYD_FEW = 32,     /* centres that are compared by panels */
     STERN_LLOYD_DENSE = 4,    /* codes pay where one of so many groups is open */
+    STERN_LLOYD_SCREENED = 8, /* and screens by first parts */
     STERN_LLOYD_GROUP = 13,   /* most centres of a group, on any level */
     STERN_LLOYD_PARTS = 16,   /* clusters are divided into, for their means */
     STERN_LLOYD_RANGES = 16,  /* slices are divided into, for threads to begin with */
@@ -257,7 +258,8 @@ typedef struct {
     ptrdiff_t n_iter, max_iter;
     double tol, shift; /* of the last iteration: negative where a cluster is empty */
     ptrdiff_t changed; /* labels in the last iteration */
-    int ended; /* 0 where the team only came back to look for interrupts */
+    int ended; /* 0 where the team only came back so that somebody can interrupt it */
+    int64_t longest; /* nanoseconds after which it does */
     /* Of the team. */
     int pause, made;
     int64_t since;

@@ -542,7 +542,7 @@ static void nearest_bounded_split(const stern_centers_f32 *c, const stern_groups
     }
     if (!first)
         n_open = move_bounds_f32(g, c->k, n, labels, upper, lower, open, &n_pairs);
-    if (STERN_LLOYD_DENSE * n_pairs < n * g->n)
+    if ((tiles ? STERN_LLOYD_SCREENED : STERN_LLOYD_DENSE) * n_pairs < n * g->n)
         compare_groups_f32(c, g, x, open, n_open, scratch, labels, upper, lower);
     else if (tiles)
         screen_rows(c, g, x, (const uint32_t *)tiles, n, scratch, labels, upper, lower);

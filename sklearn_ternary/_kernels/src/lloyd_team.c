@@ -3,9 +3,6 @@
 
 #include <string.h>
 
-/* Nanoseconds after which the team comes back, so that somebody can interrupt it. */
-#define WHILE 50000000
-
 /* One thread ends an iteration of which the means are known. */
 static void end_iteration(stern_lloyd_run *run, stern_lloyd_loop *loop)
 {
@@ -46,7 +43,7 @@ static void turn(stern_lloyd_run *run, stern_lloyd_loop *loop, int alone)
         if (alone)
             find_means(run, loop, 0, 1);
         end_iteration(run, loop);
-        loop->pause = loop->ended || stern_now() - loop->since > WHILE;
+        loop->pause = loop->ended || stern_now() - loop->since >= loop->longest;
         loop->made = 0;
         if (loop->pause)
             return;
