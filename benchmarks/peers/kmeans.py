@@ -7,8 +7,9 @@
 All contestants run in one process and take turns, round after round. What takes
 milliseconds is run several times in a turn: in the first run, caches are as the
 contestant before left them, and its threads may still wait for work on the processors.
-Each keeps its shortest wall time and its shortest processor time; on one thread the
-latter is what a busy machine disturbs least. The tasks, each on the shapes of `PLAN`:
+Each keeps its shortest wall time and the shortest processor time of a turn, which is the
+mean of its runs; on one thread that is what a busy machine disturbs least. The tasks,
+each on the shapes of `PLAN`:
 
 iterations  The same start, the same number of iterations, no tolerance.
 sparse      The same, of sparse rows like texts.
@@ -307,17 +308,16 @@ def _sgemm_rate(n_threads, size=1024):
 
 
 def _timed(run, n_threads, *args):
-    """Wall and processor time of the shortest run of a turn, and what was found."""
+    """The shortest wall time of a turn, the mean processor time, and what was found."""
+    walls = []
     with threadpool_limits(n_threads), config_context(n_threads=n_threads):
-        started = perf_counter()
-        shortest = math.inf, math.inf
-        while True:
-            wall, cpu = perf_counter(), process_time()
+        # That of other threads is only known to some milliseconds.
+        cpu = process_time()
+        while sum(walls) < TURN_SECONDS:
+            started = perf_counter()
             result = run(*args)
-            times = perf_counter() - wall, process_time() - cpu
-            shortest = min(shortest, times)
-            if perf_counter() - started > TURN_SECONDS:
-                return *shortest, result
+            walls.append(perf_counter() - started)
+        return min(walls), (process_time() - cpu) / len(walls), result
 
 
 def report(results):
