@@ -60,6 +60,12 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
         Share of hidden values that are left out in training.
     input_dropout : float, default=0.0
         Share of inputs that are left out in training, after `standardize`.
+    augment : callable or None, default=None
+        Called in training as ``augment(X, random_state)`` with a copy of the rows of
+        every batch, before `standardize`, it returns the rows to train on, of the
+        same shape: shifted images, say, or numbers with noise. `random_state` is a
+        ``RandomState``; a run that draws from it alone can be repeated and resumed.
+        Rows that are held out or predicted are left alone.
     standardize : {"feature", "global"} or None, default="feature"
         Shift and scale the inputs with fixed numbers from the data: the mean and
         standard deviation of each feature, or of all. Scaled values are clipped to
@@ -265,6 +271,7 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
         "linear_skip": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
+        "augment": [callable, None],
         "standardize": [StrOptions({"feature", "global"}), None],
         "optimizer": [StrOptions({"adamw", "sgd"})],
         "quantize_gradients": [StrOptions({"ternary"}), None],
@@ -331,6 +338,7 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
         linear_skip=False,
         dropout=0.0,
         input_dropout=0.0,
+        augment=None,
         standardize="feature",
         optimizer="adamw",
         quantize_gradients=None,
@@ -381,6 +389,7 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
         self.linear_skip = linear_skip
         self.dropout = dropout
         self.input_dropout = input_dropout
+        self.augment = augment
         self.standardize = standardize
         self.optimizer = optimizer
         self.quantize_gradients = quantize_gradients

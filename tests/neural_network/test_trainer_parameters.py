@@ -51,6 +51,10 @@ def test_the_controller_keeps_what_it_found():
     assert np.array_equal(half.history_["learning_rate"][:kept], ahead[:kept])
 
 
+def with_noise(X, random_state):
+    return X + random_state.normal(0, 1, X.shape)
+
+
 # What each parameter changes against the defaults of `trainer`.
 CHANGES = [
     {"activation": "squared_relu"},
@@ -62,6 +66,7 @@ CHANGES = [
     {"linear_skip": True},
     {"dropout": 0.3},
     {"input_dropout": 0.3},
+    {"augment": with_noise},
     {"standardize": "global"},
     {"standardize": None},
     {"optimizer": "sgd"},

@@ -103,6 +103,10 @@ class KilledError(Exception):
     pass
 
 
+def with_noise(X, random_state):
+    return X + random_state.normal(0, 1, X.shape)
+
+
 RESUMED = [
     {},
     {"dropout": 0.2, "step_controller": "auxiliary", "early_stopping": True},
@@ -116,6 +120,7 @@ RESUMED = [
     {"optimizer": "sgd", "random_state": None, "trust_region": "cluster"},
     {"quantize_gradients": "ternary", "second_moment": "row"},
     {"trust_region": "cluster", "n_clusters": 3, "trust_radius": 0.01},
+    {"augment": with_noise, "input_dropout": 0.1},
 ]
 
 

@@ -135,7 +135,8 @@ def _fingerprint(options, data):
     """Digest of the data and of what a run depends on."""
     fixed = {k: v for k, v in options.items() if k not in _FREE}
     fixed["hidden_layer_sizes"] = np.ravel(fixed["hidden_layer_sizes"]).tolist()
-    digest = hashlib.sha256(json.dumps(fixed, sort_keys=True, default=repr).encode())
+    text = json.dumps(fixed, sort_keys=True, default=_described)
+    digest = hashlib.sha256(text.encode())
     X = to_host(data.X)
     arrays = [X.data, X.indices, X.indptr] if sparse.issparse(X) else [X]
     weight = data.weight
@@ -143,6 +144,14 @@ def _fingerprint(options, data):
         digest.update(repr((array.shape, array.dtype.str)).encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def _described(value):
+    """Text that is the same in every process: a function goes by its name."""
+    if not callable(value):
+        return repr(value)
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _below(prefix, state):

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 
 from sklearn_ternary._gpu.arrays import assign, device_of, is_device_array
+from sklearn_ternary.neural_network._training.augmentation import Augmentation
 from sklearn_ternary.neural_network._training.blas_threads import one_blas_thread
 from sklearn_ternary.neural_network._training.checkpoints import Checkpoints
 from sklearn_ternary.neural_network._training.epochs import Epochs
@@ -126,7 +127,7 @@ class Fitting:
             vars(estimator).update(fitted)
 
     def _data(self, samples, finds_scaling):
-        """Scaled samples, by numbers that are found from them or known."""
+        """Samples and what scales them, found from them or known."""
         estimator = self.estimator
         X, y, weight = samples
         if finds_scaling:
@@ -134,7 +135,12 @@ class Fitting:
                 X, weight, estimator.standardize
             )
         targets = y if self.is_classifier else estimator._targets.encode(y)
-        return TrainingData(estimator._standardization.apply(X), targets, weight)
+        scaling = estimator._standardization
+        if estimator.augment is None:
+            return TrainingData(scaling.apply(X), targets, weight)
+        return TrainingData(
+            X, targets, weight, Augmentation(estimator.augment, scaling)
+        )
 
     def _batch_size(self, n_samples):
         size = self.estimator.batch_size

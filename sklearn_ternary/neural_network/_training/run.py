@@ -44,7 +44,8 @@ class Run:
     n_steps : int
         Of the schedule; 0 where unknown, and one that has an end is then constant.
     random_state : RandomState
-        Orders the samples and draws dropout; it belongs to this run from now on.
+        Orders the samples, draws dropout and augments; it belongs to this run from
+        now on.
     config : Config, default=None
         Decides where steps are computed.
 
@@ -161,7 +162,7 @@ class Run:
             Whether the epoch has more samples.
         """
         chosen = self.order[self.position : self.position + batch_size]
-        X, targets, weight, share = data.batch(chosen)
+        X, targets, weight, share = data.batch(chosen, self.random_state)
         loss = self.step(X, targets, weight, share)
         self.position += len(chosen)
         if math.isfinite(loss):
