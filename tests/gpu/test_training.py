@@ -134,6 +134,27 @@ def test_cupy_in_cupy_out_of_a_classifier(any_cupy, names):
     assert type(model.fit(X, CLASSES if names is None else y).parameters_) is np.ndarray
 
 
+def test_an_augmentation_gets_what_the_user_has(any_cupy):
+    """Rows of the kind that were given, wherever the steps are computed."""
+    kinds = set()
+
+    def scaled(rows, random_state):
+        kinds.add(type(rows))
+        return rows * random_state.uniform(0.5, 1.5)
+
+    expected = trainer(augment=scaled).fit(X, CLASSES)
+    with config_context(backend="cuda", strict=True):
+        model = trainer(augment=scaled).fit(X, CLASSES)
+    assert kinds == {np.ndarray}
+    close(model.parameters_, expected.parameters_)
+    kinds.clear()
+    on_device = trainer(augment=scaled).fit(any_cupy.asarray(X), CLASSES)
+    assert kinds == {any_cupy.ndarray}
+    close(on_device.parameters_.get(), expected.parameters_)
+    with pytest.raises(ValueError, match=r"augment.* contains"):
+        trainer(augment=lambda rows, _: rows * np.nan).fit(any_cupy.asarray(X), CLASSES)
+
+
 def test_epochs_of_their_own_and_pickles_between(any_cupy):
     on_device, y = any_cupy.asarray(X), any_cupy.asarray(CLASSES)
     one, other = trainer(), trainer()
