@@ -17,12 +17,14 @@ def training():
         data,
         "Mean and standard deviation over seeds, which split the data (but MNIST: its "
         "60,000 training images, and 3,000 of its test images; “held-out rows”: 50,000 "
-        "of the training images, and the other 10,000; “upright”: sheared upright, "
-        "variants of the training images being moved a little) and start the training; "
-        "accuracies in percent. “Schedule only”: "
-        '`step_controller="schedule"`. “From” is another first learning rate, far too '
-        "small but for MNIST's 2e-3. scikit-learn's perceptrons have equal sizes and "
-        "epochs, and standardized inputs.",
+        "of the training images, and the other 10,000) and start the training; "
+        "accuracies in percent. “Upright”: every image, of training and of test, is "
+        "sheared by one fixed rule until its ink does not lean; “moved”: each time a "
+        "training image comes, it is shifted, turned, scaled and bent by a little, at "
+        "random (`augment`), in as many steps as without; test images never are. "
+        '“Schedule only”: `step_controller="schedule"`. “From” is another first '
+        "learning rate, far too small but for MNIST's 2e-3. scikit-learn's perceptrons "
+        "have equal sizes and epochs, and standardized inputs.",
     )
     header = ("data and network", "score", "seeds", *models)
     return Table(header, rows, caption, words=(0, 1))
