@@ -14,6 +14,7 @@ copied to the host and the result back.
 import importlib
 import sys
 import warnings
+from dataclasses import replace
 from time import perf_counter
 from typing import NamedTuple
 
@@ -186,6 +187,12 @@ def _wanted_backend(config, size, crossover, on_device=False):
 def wants_device(config):
     """Whether the configuration asks for the ``cuda`` backend."""
     return config.backend.startswith("cuda")
+
+
+def on_host(config):
+    """The configuration for what is always done on the host."""
+    config = config or current_config()
+    return replace(config, backend="auto") if wants_device(config) else config
 
 
 def _device_number(config):

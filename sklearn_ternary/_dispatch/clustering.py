@@ -9,6 +9,7 @@ from sklearn_ternary._dispatch._choice import (
     choose,
     cpu_level,
     device_numbers,
+    on_host,
     ready,
     run,
     try_device,
@@ -165,16 +166,17 @@ def potentials(
 
 
 def cheapest(costs, prices, *, config=None):
-    """Where each row goes, by costs and prices."""
-    return run("cheapest", costs.size, costs.dtype, (costs, prices), config)
+    """Where each row goes, by costs and prices. It is always done on the host."""
+    args = costs, prices
+    return run("cheapest", costs.size, costs.dtype, args, on_host(config))
 
 
 def follow_paths(
     costs, labels, given, surplus, smallest, largest, tolerance, *, config=None
 ):
-    """Move rows along shortest paths between clusters, in place."""
+    """Move rows along shortest paths between clusters, in place, on the host."""
     args = costs, labels, given, surplus, smallest, largest, tolerance
-    return run("follow_paths", costs.size, costs.dtype, args, config)
+    return run("follow_paths", costs.size, costs.dtype, args, on_host(config))
 
 
 def nearest_centers_csr(data, indices, indptr, centers, *, config=None):
@@ -203,9 +205,12 @@ def move_rows_csr(
     *,
     config=None,
 ):
-    """Move sparse rows between clusters, in their sums."""
+    """Move sparse rows between clusters, in their sums.
+
+    It is always done on the host: the sums follow the order of the rows.
+    """
     args = data, indices, indptr, weight, old_labels, labels, sums, totals, counts
-    run("move_rows_csr", data.size, data.dtype, args, config)
+    run("move_rows_csr", data.size, data.dtype, args, on_host(config))
 
 
 def _steps(size, centers):

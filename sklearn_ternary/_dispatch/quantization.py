@@ -1,11 +1,10 @@
 """Operations on values, codes and packed bytes."""
 
-from dataclasses import replace
-
 from sklearn_ternary._config import current_config
 from sklearn_ternary._dispatch._choice import (
     choose,
     device_numbers,
+    on_host,
     ready,
     run,
     try_device,
@@ -138,18 +137,13 @@ def find_invalid(packed, layout, *, config=None):
 def encode_codes(codes, frequencies, *, config=None):
     """Codes, entropy coded. It is for files, and always done on the host."""
     args = ready(codes), ready(frequencies)
-    return run("encode_codes", codes.size, codes.dtype, args, _on_host(config))
+    return run("encode_codes", codes.size, codes.dtype, args, on_host(config))
 
 
 def decode_codes(coded, n_codes, frequencies, *, config=None):
     """Codes of what `encode_codes` returned, on the host too."""
     args = ready(coded), n_codes, ready(frequencies)
-    return run("decode_codes", n_codes, coded.dtype, args, _on_host(config))
-
-
-def _on_host(config):
-    config = config or current_config()
-    return replace(config, backend="auto") if wants_device(config) else config
+    return run("decode_codes", n_codes, coded.dtype, args, on_host(config))
 
 
 def find_nonfinite(X, *, config=None):

@@ -36,6 +36,7 @@ from sklearn_ternary._gpu.scales import (
     column_abs_sum,
     group_scale,
 )
+from sklearn_ternary._gpu.sparse_rows import label_distances_csr, nearest_centers_csr
 
 __all__ = [
     "absmean_pack",
@@ -51,9 +52,11 @@ __all__ = [
     "find_nonfinite",
     "group_scale",
     "label_distances",
+    "label_distances_csr",
     "multiply_float",
     "multiply_int8",
     "nearest_centers",
+    "nearest_centers_csr",
     "pack",
     "quantize_codes",
     "quantize_pack",

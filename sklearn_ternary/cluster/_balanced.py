@@ -1,7 +1,5 @@
 """Labels of least cost with no cluster too small or too large."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from sklearn_ternary._gpu.arrays import to_host
@@ -78,11 +76,9 @@ class BalancedLabels:
         costs = self._costs(centers)
         if self.weight is not None:
             costs = costs.take(counted, axis=1) * self.weight[counted]
-        limits, config = (self.smallest, self.largest), self.rows.config
-        if isinstance(self.rows, DeviceRows):
-            config = replace(config, backend="auto")
+        limits = self.smallest, self.largest
         labels[counted], self.prices = assign(
-            costs, *limits, self.prices, config=config
+            costs, *limits, self.prices, config=self.rows.config
         )
 
     def _costs(self, centers):

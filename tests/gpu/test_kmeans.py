@@ -5,10 +5,10 @@ import pickle
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 
-from sklearn_ternary import ClusteredKMeans, config_context
-from sklearn_ternary._gpu import lanes
-from sklearn_ternary.exceptions import BackendFallbackWarning
+from sklearn_ternary import ClusteredKMeans, _gpu, _reference, config_context
+from sklearn_ternary._gpu import lanes, sparse_rows
 
 N, D, K = 1100, 5, 6
 
@@ -92,6 +92,37 @@ def test_larger_than_the_device(cupy, backend, monkeypatch):
         np.testing.assert_array_equal(got.predict(X), got.labels_)
     np.testing.assert_array_equal(got.labels_, alone.labels_.get())
     np.testing.assert_array_equal(got.cluster_centers_, alone.cluster_centers_.get())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sparse_rows(cupy, dtype, monkeypatch):
+    """The bits of the CPU: in panels, with ties, rows of nothing and huge values."""
+    rng = np.random.default_rng(0)
+    X = sparse.random_array((90, 40), density=0.1, rng=rng, format="csr", dtype=dtype)
+    X = sparse.vstack([X, X[:20], sparse.csr_array((3, 40), dtype=dtype)]).tocsr()
+    csr = X.data, X.indices, X.indptr
+    centers = X[[5, 8, 95, 5]].toarray()
+    labels = rng.integers(0, 4, X.shape[0]).astype(np.int32)
+    for scale in (1, 1e35, np.finfo(dtype).tiny):
+        args = (X.data * dtype(scale), *csr[1:], centers * dtype(scale))
+        with np.errstate(over="ignore", invalid="ignore"):
+            expected = _reference.nearest_centers_csr(*args)
+            distances = _reference.label_distances_csr(*args, labels)
+        for panel in (300, 2**20):
+            monkeypatch.setattr(sparse_rows, "_PANEL", panel)
+            np.testing.assert_array_equal(_gpu.nearest_centers_csr(*args), expected)
+            found = _gpu.label_distances_csr(*args, labels)
+            np.testing.assert_array_equal(found, distances)
+    kmeans = ClusteredKMeans(4, random_state=0, max_iter=50, min_cluster_size=5)
+    expected = clone(kmeans).fit(X)
+    for backend in ("cuda", "cuda:1,0"):
+        with config_context(backend=backend, strict=True):
+            kmeans.fit(X)
+            np.testing.assert_array_equal(kmeans.predict(X), expected.predict(X))
+            np.testing.assert_array_equal(kmeans.labels_, expected.labels_)
+        centers = kmeans.cluster_centers_
+        np.testing.assert_array_equal(centers, expected.cluster_centers_)
+        assert kmeans.inertia_ == expected.inertia_
 
 
 def test_auto_moves_nothing(cupy):
@@ -193,9 +224,3 @@ def test_errors(cupy):
         kmeans.predict(cupy.asarray(X[:, 1:]))
     with config_context(backend="cpu"), pytest.raises(TypeError, match="CuPy"):
         kmeans.fit(cupy.asarray(X))
-    rows = sparse.csr_matrix(X)
-    with (
-        config_context(backend="cuda"),
-        pytest.warns(BackendFallbackWarning, match="csr"),
-    ):
-        kmeans.fit(rows)

@@ -167,7 +167,8 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801
     def astype(self, dtype, copy=True):
         if dtype == self.dtype:
             return _wrap(self._host.astype(dtype, copy=copy), [self])
-        return _wrap(_flushed(self._host).astype(dtype))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _wrap(_flushed(self._host).astype(dtype))
 
     def __getitem__(self, key):
         return _wrap(self._host[_unwrap(key)], [self])

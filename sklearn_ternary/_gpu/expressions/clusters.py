@@ -29,22 +29,46 @@ def nearest_centers(cupy, X, centers, frame):
     labels = cupy.empty(n, np.int32)
     c = _in_frame(centers, frame)
     half = (c * c).sum(axis=1) / 2
-    c, half, most = (a.astype(np.float32) for a in (c.T, half, half.max()))
-    error = np.float32(4 * (d + 8) * _ROUNDING)
+    c, half = (a.astype(np.float32) for a in (c.T, half))
     with np.errstate(over="ignore", invalid="ignore"):
         for rows in panels(n, max(len(centers), d)):
             x = _in_frame(X[rows], frame)
-            size = ((x * x).sum(axis=1) / 2).astype(np.float32) + most
+            squares = (x * x).sum(axis=1)
             scores = half - x.astype(np.float32) @ c
-            limit = scores.min(axis=1) + (error * size + np.float32(d * _FLUSHED))
-            n_near = (scores <= limit[:, None]).sum(axis=1)
-            labels[rows] = scores.argmin(axis=1)
-            is_open = (n_near != 1) | ~(size < np.float32(_MOST))
+            found = may_be_nearest(cupy, scores, squares / 2, half, d)
+            labels[rows], is_open = found
             still_open = cupy.flatnonzero(is_open)
             if still_open.size:
                 found = _by_definition(cupy, X[rows][still_open], centers)
                 labels[rows][still_open] = found
     return labels
+
+
+def may_be_nearest(cupy, scores, halves, center_halves, n_terms):
+    """Centres that products of float32 find nearest, and whether others may be.
+
+    Parameters
+    ----------
+    cupy : module
+    scores : ndarray of shape (n, k), float32
+        Half the squared norms of the centres less the products with the rows.
+    halves : ndarray of shape (n,)
+        Half the squared norms of the rows.
+    center_halves : ndarray of shape (k,), float32
+    n_terms : int
+        Terms of a product that are not 0, at most.
+
+    Returns
+    -------
+    labels : ndarray of shape (n,)
+    is_open : ndarray of shape (n,), bool
+    """
+    # A product is off by a part of the norms, by rounding its factors and sums.
+    size = halves.astype(np.float32) + center_halves.max()
+    error = np.float32(4 * (n_terms + 8) * _ROUNDING)
+    limit = scores.min(axis=1) + (error * size + np.float32(n_terms * _FLUSHED))
+    n_near = (scores <= limit[:, None]).sum(axis=1)
+    return scores.argmin(axis=1), (n_near != 1) | ~(size < np.float32(_MOST))
 
 
 def _by_definition(cupy, X, centers):
