@@ -9,7 +9,6 @@ from sklearn_ternary._config import current_config
 from sklearn_ternary._dispatch._choice import (
     _MODULES,
     _device_number,
-    _next_backend,
     choose,
 )
 from sklearn_ternary._gpu.arrays import is_device_array
@@ -56,8 +55,6 @@ def config_of_rows(X, config=None):
 
     Raises
     ------
-    RuntimeError
-        For sparse rows, if a device is wanted and the configuration is strict.
     TypeError
         For a CuPy array where another backend is wanted.
     """
@@ -69,10 +66,6 @@ def config_of_rows(X, config=None):
                 "backend='auto' or 'cuda', or copy them with their method get()"
             )
         return replace(config, backend=f"cuda:{X.device.id}")
-    if hasattr(X, "indptr") and config.backend.startswith("cuda"):
-        error = NotImplementedError("sparse rows are not worked on by devices")
-        following = _next_backend("cuda", "a network", error, config)
-        return replace(config, backend=following)
     return config
 
 

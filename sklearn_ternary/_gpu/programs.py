@@ -44,6 +44,7 @@ class Program(ReferenceProgram):
     """
 
     block_rows = 8192
+    takes_sparse = False
 
     def __init__(self, dtype=np.float32, *, device=None):
         super().__init__(dtype)

@@ -52,6 +52,8 @@ class Program:
 
     # Rows of an evaluation that are worked on at a time.
     block_rows = 256
+    # Whether operations of sparse rows are among those that can be appended.
+    takes_sparse = True
 
     def __init__(self, dtype=np.float32):
         self.dtype = np.dtype(dtype)

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from sklearn_ternary import ConstrainedTrainer, config_context
 from sklearn_ternary.exceptions import BackendFallbackWarning
+from sklearn_ternary.neural_network._networks import forward
 
 RNG = np.random.RandomState(0)
 X = RNG.standard_normal((90, 12)).astype(np.float32)
@@ -219,16 +220,23 @@ def test_memory_is_freed_at_once(cupy):
         gc.enable()
 
 
-def test_what_devices_lack(cupy):
+def test_sparse_rows(cupy, monkeypatch):
+    """They are made dense a batch at a time: the run of the CPU up to rounding."""
     rows = sparse.csr_array(np.where(np.abs(X) > 1, X, 0))
-    expected = trainer(max_iter=1).fit(rows, CLASSES)
-    told = pytest.warns(BackendFallbackWarning, match="sparse rows")
-    with config_context(backend="cuda"), told:
-        model = trainer(max_iter=1).fit(rows, CLASSES)
-    np.testing.assert_array_equal(model.parameters_, expected.parameters_)
-    refused = pytest.raises(RuntimeError, match="sparse rows")
-    with config_context(backend="cuda", strict=True), refused:
-        trainer().fit(rows, CLASSES)
+    expected = trainer(max_iter=2).fit(rows, CLASSES)
+    with config_context(backend="cuda", strict=True):
+        model = trainer(max_iter=2).fit(rows, CLASSES)
+        probabilities = model.predict_proba(rows)
+        monkeypatch.setattr(forward, "_DENSE_VALUES", 7 * X.shape[1])
+        np.testing.assert_array_equal(model.predict_proba(rows), probabilities)
+    assert isinstance(model.parameters_, np.ndarray)
+    np.testing.assert_allclose(model.loss_curve_, expected.loss_curve_, rtol=1e-3)
+    # A row that was rounded in another batch is the same row.
+    dense = model.predict_proba(rows.toarray())
+    np.testing.assert_allclose(probabilities, dense, atol=1e-5)
+
+
+def test_errors(cupy):
     with config_context(backend="cpu"), pytest.raises(TypeError, match="CuPy"):
         trainer().fit(cupy.asarray(X), CLASSES)
     bad = X.copy()

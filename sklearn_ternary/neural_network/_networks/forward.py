@@ -1,12 +1,15 @@
 """Programs for batches of any size, and the outputs that they compute."""
 
 import numpy as np
+from scipy.sparse import issparse
 
 from sklearn_ternary._gpu.arrays import is_device_array, namespace
 from sklearn_ternary.neural_network._networks.layer import CSRBatch
 
 # Programs that are kept: batches of training, the last of an epoch, validation.
 _KEPT_PROGRAMS = 6
+# Values of sparse rows that are made dense at a time, where programs do not take such.
+_DENSE_VALUES = 2**26
 
 
 class Recordings:
@@ -45,7 +48,8 @@ class Forward:
         self._n_features = n_features
         self._n_outputs = n_outputs
         self._dtype = dtype
-        self._block_rows = new_program().block_rows
+        program = new_program()
+        self._block_rows, self._takes_sparse = program.block_rows, program.takes_sparse
         self._programs = Recordings()
         self._one_row = None  # what is asked for most often
 
@@ -67,6 +71,8 @@ class Forward:
                 self._one_row, _ = self._record(1, None)
             return self._one_row.outputs(X)
         size = self._block_rows
+        if not self._takes_sparse and issparse(X):
+            size = max(1, min(size, _DENSE_VALUES // max(X.shape[1], 1)))
         if 0 < n <= size:
             return self._block(X, n)
         Z = namespace(X).empty((n, self._n_outputs), dtype=self._dtype)
@@ -76,6 +82,8 @@ class Forward:
         return Z
 
     def _block(self, X, n):
+        if not self._takes_sparse and issparse(X):
+            X = X.toarray()
         if isinstance(X, np.ndarray) or is_device_array(X):
             program, _ = self._programs.get(self._record, n, None)
             return program.outputs(X)

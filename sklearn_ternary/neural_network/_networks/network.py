@@ -74,6 +74,7 @@ class Network:
         size = self.layout[-1].slice.stop if self.layout else 0
         self._new_program = choose_program(size, self.dtype, config=config)
         held = self._new_program()
+        self._takes_sparse = held.takes_sparse
         self.parameters, self.gradient = held.buffer(size), held.buffer(size)
         self._bind()
 
@@ -187,6 +188,8 @@ class Network:
         loss : float
             On a device a CuPy array of it, which has not been waited for.
         """
+        if issparse(X) and not self._takes_sparse:
+            X = X.toarray()
         room = csr_room(X) if issparse(X) else None
         weighted = sample_weight is not None
         recorded = self._gradients.get(
