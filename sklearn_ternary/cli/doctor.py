@@ -194,11 +194,12 @@ def _gpu(try_it):
         name = f"GPU {row['number']}"
         major, minor = row["capability"]
         gigabytes = row["total_memory"] / 1e9
-        yield _check(
-            name,
-            OK,
-            f"{row['name']}, compute capability {major}.{minor}, {gigabytes:.0f} GB",
+        detail = (
+            f"{row['name']}, compute capability {major}.{minor}, {gigabytes:.0f} GB"
         )
+        if not row["tensor_cores"]:
+            detail += "; before 8.0 operations are expressions of CuPy"
+        yield _check(name, OK, detail)
         yield _self_check(f"cuda:{row['number']}", backend=f"cuda:{row['number']}")
 
 

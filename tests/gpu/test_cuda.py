@@ -115,14 +115,18 @@ def test_memory_is_given_back(any_cupy):
     assert cuda.memory_info() == before
 
 
-def test_doctor_compares_devices_with_definitions(cupy):
+def test_doctor_compares_devices_with_definitions(cupy, without_kernels):
     def checks():
         result = CliRunner().invoke(main, ["doctor", "--gpu", "--json"])
         return {c["name"]: c for c in json.loads(result.output)["checks"]}
 
     found = checks()
     assert found["self-check cuda:0"]["status"] == "ok"
-    assert "stand-in" in found["GPU 1"]["detail"]
+    assert found["GPU 1"]["detail"] == "stand-in, compute capability 9.0, 9 GB"
+    without_kernels(cupy)
+    found = checks()
+    assert found["self-check cuda:0"]["status"] == "ok"
+    assert "7.5, 9 GB; before 8.0 operations are" in found["GPU 1"]["detail"]
 
 
 def test_bench_of_a_device(cupy):
