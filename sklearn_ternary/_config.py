@@ -424,11 +424,13 @@ def config_context(
         "working_memory": working_memory,
         "max_device_fraction": max_device_fraction,
     }
-    before = _thread.settings
+    before, config = _thread.settings, _thread.config
     _thread.change(_with_changes(before, arguments))
     _thread.n_contexts += 1
     try:
+        # Made here, so that the first operation inside is not the slow one.
+        current_config()
         yield
     finally:
         _thread.n_contexts -= 1
-        _thread.change(before)
+        _thread.settings, _thread.config = before, config
