@@ -8,6 +8,7 @@ from sklearn_ternary._gpu.arrays import as_array
 from sklearn_ternary._layouts import get_layout
 from sklearn_ternary._reference.groups import spread
 from sklearn_ternary.linalg import ternary_matmul
+from sklearn_ternary.quantization._array import TernaryArray
 
 # Unpacked weights that exist at a time while a sparse X is multiplied.
 _PANEL_BYTES = 4 * 2**20
@@ -46,7 +47,8 @@ def rows_times(X, A, activations, dtype=np.float32):
 def _is_plain(X, A):
     """Whether the product is the backends' alone: see `ternary_matmul`."""
     return (
-        type(X) is type(A.packed) is np.ndarray
+        type(A) is TernaryArray  # not its transpose
+        and type(X) is type(A.packed) is np.ndarray
         and A.n_levels == 3
         and X.dtype in (np.float32, np.float64)
         and X.dtype.itemsize >= A.dtype.itemsize
