@@ -99,8 +99,8 @@ cdef stern_lloyd_run run_on(
     floating scale,
     const floating[::1] shift,          # IN
     floating[:, :, ::1] tiles,          # IN, or OUT with `fill`, or of length 0
-    const uint8_t[:, :, :, ::1] codes,  # IN, or of length 0
-    const floating[:, :, ::1] lengths,  # IN, or of length 0
+    const uint8_t[:, :, :, ::1] codes,  # IN, of the first rows
+    const floating[:, :, ::1] lengths,  # IN, of the first rows
     floating step,                      # of the codes, or 0
     double share,                       # of their bound that is allowed for
     int32_t[::1] labels,                # INOUT
@@ -122,7 +122,7 @@ cdef stern_lloyd_run run_on(
     run.n, run.d, run.k = X.shape[0], X.shape[1], k
     run.scale, run.shift, run.x = scale, &shift[0], &X[0, 0]
     run.weight = run.tiles = run.lengths = NULL
-    run.codes = NULL
+    run.codes, run.coded_rows = NULL, codes.shape[0] * STERN_LLOYD_TILE
     if tiles.shape[0]:
         run.tiles, run.tile_rows = &tiles[0, 0, 0], tiles.shape[1]
     if codes.shape[0]:

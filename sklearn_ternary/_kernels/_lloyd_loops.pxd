@@ -16,7 +16,7 @@ cdef extern from "lloyd.h" nogil:
         const void *x
         const void *weight
         void *tiles
-        Py_ssize_t tile_rows
+        Py_ssize_t tile_rows, coded_rows
         bint fill
         const uint8_t *codes
         const void *lengths

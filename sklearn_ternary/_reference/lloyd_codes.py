@@ -14,13 +14,14 @@ from sklearn_ternary._reference.lloyd import TILE, row_tiles
 
 
 class Codes(NamedTuple):
-    """Rows as codes, or just the step, where they are found when they are wanted.
+    """Rows as codes, or just the first ones: others are found when they are wanted.
 
     Parameters
     ----------
     step : scalar of the dtype of the rows
     codes : ndarray of shape (tiles, ceil(d / 4), 32, 4), uint8, or None
-        Multiples of the step, plus 128: of four columns together, of 32 rows.
+        Multiples of the step, plus 128: of four columns together, of 32 rows. There
+        may be fewer tiles than the rows would fill.
     lengths : ndarray of shape (tiles, 3, 32), or None
         Lengths of the rows in the frame, of what the codes stand for, and of what
         they miss, each rounded up.

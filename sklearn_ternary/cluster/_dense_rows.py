@@ -3,12 +3,13 @@
 import numpy as np
 
 from sklearn_ternary import _dispatch
-from sklearn_ternary._reference.lloyd import TILES_BYTES
+from sklearn_ternary._reference.lloyd import TILE, TILES_BYTES
 from sklearn_ternary.cluster._frame import frame_of_centers
 from sklearn_ternary.cluster._measured_rows import MeasuredRows
 
-# Codes are kept up to this size, tiles included; beyond, they are found when wanted.
-CODES_BYTES = 40 * 2**20
+# Part of the memory for what is kept of the rows that goes to codes; bounds take the
+# rest. Codes of further rows are found when wanted.
+CODES_SHARE = 2 / 3
 
 
 class DenseRows(MeasuredRows):
@@ -44,14 +45,15 @@ class DenseRows(MeasuredRows):
         size = n * (d + 1) * self.dtype.itemsize
         return size if size <= TILES_BYTES else 0
 
-    def keep_codes(self, share):
-        """Find codes of the rows, or where those would be too many, their step."""
-        super().keep_codes(share)
-        n, d = self.shape
-        size = n * (-(-d // 4) * 4 + 3 * self.dtype.itemsize)
-        if self.codes is not None and size + self.kept_bytes() <= CODES_BYTES:
+    def keep_codes(self, share, n_clusters):
+        """Find codes of as many rows as there is memory for."""
+        super().keep_codes(share, n_clusters)
+        d = self.shape[1]
+        tile = TILE * (-(-d // 4) * 4 + 3 * self.dtype.itemsize)
+        fit = int(CODES_SHARE * self.free_bytes(n_clusters)) // tile * TILE
+        if self.codes is not None and fit > 0:
             found = _dispatch.row_codes(
-                self.X, self.frame, self.codes.step, config=self.config
+                self.X[:fit], self.frame, self.codes.step, config=self.config
             )
             self.codes = found._replace(share=share)
 

@@ -49,7 +49,7 @@ class DeviceRows(MeasuredRows):
         for block in self.pieces.stay:
             block.keep_split()
 
-    def keep_codes(self, share):
+    def keep_codes(self, share, n_clusters):
         """Products are as fast as those of codes would be."""
 
     def groups_that_fit(self, n_clusters):

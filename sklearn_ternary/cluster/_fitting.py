@@ -79,9 +79,10 @@ def fit_all(estimator, rows, weights, start, context, passed):
     rows.measure()
     check_measured(estimator, rows)
     if approximate:
-        rows.keep_codes(min(1.0, _DEVIATIONS / np.sqrt(rows.shape[1])))
+        share = min(1.0, _DEVIATIONS / np.sqrt(rows.shape[1]))
+        rows.keep_codes(share, n_clusters)
     elif _is_screened(estimator, rows):
-        rows.keep_codes(1.0)
+        rows.keep_codes(1.0, n_clusters)
     bounded = bounded and rows.groups_that_fit(n_clusters) > 0
     tol = _absolute_tol(estimator, rows)
     best = None

@@ -12,6 +12,9 @@ _SAMPLE_ROWS = 63
 _CODED_ROWS = 256
 # Of all that is kept but two numbers for each row.
 WORK_BYTES = 60 * 2**20
+# Values for each one of the centres that a step has at the same time: them as they
+# are, were, become and are packed, and their sums.
+_CENTER_VALUES = 11
 # Bounds are kept for groups of centres from so many centres on.
 _GROUPS_FROM = 64
 
@@ -55,15 +58,20 @@ class MeasuredRows:
         n, d = self.shape
         return n_slices(n, n_clusters, d)
 
+    def free_bytes(self, n_clusters):
+        """Bytes that may still be kept of the rows."""
+        values = n_clusters * self.shape[1]
+        sums = self.n_slices(n_clusters) * values * 8
+        centers = _CENTER_VALUES * values * self.dtype.itemsize
+        return WORK_BYTES - sums - centers - self.kept_bytes()
+
     def groups_that_fit(self, n_clusters):
         """How many groups of centres bounds are kept for; 0 where memory forbids any.
 
         With bounds a row has five more numbers in all than it has without, and one
         for each further group.
         """
-        n, d = self.shape
-        sums = self.n_slices(n_clusters) * n_clusters * d * 8
-        fit = (WORK_BYTES - sums - self.kept_bytes()) // (4 * n) - 4
+        fit = self.free_bytes(n_clusters) // (4 * self.shape[0]) - 4
         if fit < 1:
             return 0
         groups = 1
@@ -97,8 +105,8 @@ class MeasuredRows:
         """Bytes of what is kept of the rows."""
         return 0
 
-    def keep_codes(self, share):
-        """Find codes of the rows, or where those would be too many, their step."""
+    def keep_codes(self, share, n_clusters):
+        """Find the step of codes of the rows."""
         n, d = self.shape
         sample = self.take(np.arange(0, n, -(-n // _CODED_ROWS)))
         tiles = rotated(row_tiles(sample, self.frame))

@@ -56,7 +56,7 @@ class SparseRows:
     def leave_tiles(self):
         """Nothing is kept of sparse rows."""
 
-    def keep_codes(self, share):
+    def keep_codes(self, share, n_clusters):
         """Nothing is kept of sparse rows."""
 
     def nearest(self, centers):

@@ -297,7 +297,10 @@ def test_approximate_labels_keep_no_limits():
         kmeans.fit(X)
 
 
-def test_codes_of_many_rows_are_found_when_wanted(dtype, algorithm, monkeypatch):
+@pytest.mark.parametrize("n_kept", [0, 64, 1056])
+def test_codes_of_many_rows_are_found_when_wanted(
+    dtype, algorithm, n_kept, monkeypatch
+):
     from sklearn_ternary.cluster import _dense_rows, _fitting, _measured_rows
 
     X, _ = blobs(1500, 9, 30, dtype, std=4.0)
@@ -305,8 +308,18 @@ def test_codes_of_many_rows_are_found_when_wanted(dtype, algorithm, monkeypatch)
     monkeypatch.setattr(_fitting, "_CODES_FROM", (1, 1))
     monkeypatch.setattr(_measured_rows, "_GROUPS_FROM", 1)
     kept = bits(fitted(X, algorithm=algorithm))
-    monkeypatch.setattr(_dense_rows, "CODES_BYTES", 0)
+    row = 12 + 3 * np.dtype(dtype).itemsize
+    share = 1.01 * n_kept * row / _measured_rows.WORK_BYTES
+    monkeypatch.setattr(_dense_rows, "CODES_SHARE", share)
+    lengths, row_codes = [], _dense_rows._dispatch.row_codes
+
+    def counted(X, *args, **options):
+        lengths.append(len(X))
+        return row_codes(X, *args, **options)
+
+    monkeypatch.setattr(_dense_rows._dispatch, "row_codes", counted)
     assert bits(fitted(X, algorithm=algorithm)) == kept
+    assert lengths == ([n_kept] if n_kept else [])
     assert bits(fitted(X, algorithm=algorithm, precision="float")) == kept
 
 

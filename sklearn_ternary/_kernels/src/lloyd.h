@@ -185,7 +185,9 @@ typedef struct {
     void *tiles; /* of `tile_rows` times 32 values, or NULL */
     ptrdiff_t tile_rows;
     int fill; /* tiles are first parts for the tile unit, still to be made */
-    /* Rows have codes in units of `step`, unless it is 0; they are there or NULL. */
+    /* Rows have codes in units of `step`, unless it is 0; those of the first
+     * `coded_rows`, whole tiles, are there. */
+    ptrdiff_t coded_rows;
     const uint8_t *codes;
     const void *lengths;
     double step, share;

@@ -345,12 +345,13 @@ static ptrdiff_t F(slice)(const stern_lloyd_run *run, ptrdiff_t slice, T *scratc
             loops->split(x + r * d, left < STERN_LLOYD_TILE ? left : STERN_LLOYD_TILE, d,
                          c->scale, c->shift, scratch, tiles + r * run->tile_rows);
         }
+        const int kept = i + rows <= run->coded_rows;
         if (run->coded)
             loops->nearest_by_codes(
                 c, g, &OF(run).codes, x, rows,
-                run->codes ? run->codes + i * ((d + 3) / 4 * 4) : NULL,
-                run->codes ? (const T *)run->lengths + i * 3 : NULL, run->first,
-                scratch, found, labels, upper, lower);
+                kept ? run->codes + i * ((d + 3) / 4 * 4) : NULL,
+                kept ? (const T *)run->lengths + i * 3 : NULL, run->first, scratch, found,
+                labels, upper, lower);
         else if (upper)
             loops->nearest_bounded(c, g, x, rows, tiles, run->first, scratch, labels,
                                    upper, lower);
