@@ -33,6 +33,8 @@ SHAPES = (
     (1_000_000, 16, 64),
     (50_000, 784, 10),
     (50_000, 384, 1000),
+    (100_000, 384, 1000),
+    (10_000_000, 8, 16),
 )
 # Rows and columns that a network is trained on, and numbers of centroids; 0 is none.
 TRAINED = 100_000, 64

@@ -79,9 +79,14 @@ class BlockedRows(MeasuredRows):
     def label_distances(self, centers, labels):
         """Squared distances to the centres of the labels."""
         distances = np.empty(self.shape[0])
-        for part, rows in self.blocks():
-            distances[part] = rows.label_distances(centers, labels[part])
+        for part, found in self.distance_parts(centers, labels):
+            distances[part] = found
         return distances
+
+    def distance_parts(self, centers, labels):
+        """Slices, and `label_distances` there."""
+        for part, rows in self.blocks():
+            yield part, rows.label_distances(centers, labels[part])
 
     def move(self, weight, old_labels, labels, sums, totals, counts):
         """Move rows between clusters."""

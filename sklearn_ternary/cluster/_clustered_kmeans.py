@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 
 from sklearn_ternary._config import effective_config
-from sklearn_ternary._gpu.arrays import like, namespace, on_its_device, to_host
+from sklearn_ternary._gpu.arrays import like, on_its_device, to_host
 from sklearn_ternary._in_kind import HostPickles
 from sklearn_ternary._parameters import QuickValidation
 from sklearn_ternary._sklearn_compat import (
@@ -21,6 +21,7 @@ from sklearn_ternary._sklearn_compat import (
 )
 from sklearn_ternary.cluster._centers import CentersMixin
 from sklearn_ternary.cluster._chunks import chunks_of
+from sklearn_ternary.cluster._distances import count_labels
 from sklearn_ternary.cluster._fitting import fit_all, fit_batches
 from sklearn_ternary.cluster._lloyd import inertia_of
 from sklearn_ternary.cluster._magnitude import times_power, times_square
@@ -170,8 +171,9 @@ class ClusteredKMeans(
 
     Notes
     -----
-    Fitting takes, beyond the data, about 16 bytes for each row and at most 60 MiB,
-    unless sums of the clusters in double precision alone are larger.
+    Fitting takes, beyond the data, 8 bytes for each row, 12 where there are several
+    runs, and at most 60 MiB, unless the centres and sums of the clusters in double
+    precision alone are larger.
 
     `X` may also be a sequence of chunks that are never all in memory: a list of
     ``.npy`` files or of arrays, an object that yields arrays of rows whenever it is
@@ -369,8 +371,8 @@ class ClusteredKMeans(
                 stacklevel=_CALLER,
             )
         if counts is None:
-            counts = namespace(self.labels_).bincount(self.labels_)
-        found = np.count_nonzero(to_host(counts))
+            counts = count_labels(self.labels_, self.n_clusters)
+        found = np.count_nonzero(counts)
         if found < self.n_clusters:
             warnings.warn(
                 f"Number of distinct clusters ({found}) found smaller than "

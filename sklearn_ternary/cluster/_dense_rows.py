@@ -4,6 +4,7 @@ import numpy as np
 
 from sklearn_ternary import _dispatch
 from sklearn_ternary._reference.lloyd import TILE, TILES_BYTES
+from sklearn_ternary.cluster._distances import row_parts
 from sklearn_ternary.cluster._frame import frame_of_centers
 from sklearn_ternary.cluster._measured_rows import MeasuredRows
 
@@ -105,6 +106,16 @@ class DenseRows(MeasuredRows):
     def label_distances(self, centers, labels):
         """Squared distances to the centres of the labels."""
         return _dispatch.label_distances(self.X, centers, labels, config=self.config)
+
+    def distance_parts(self, centers, labels):
+        """Slices, and `label_distances` there."""
+        for part in row_parts(len(labels)):
+            yield (
+                part,
+                _dispatch.label_distances(
+                    self.X[part], centers, labels[part], config=self.config
+                ),
+            )
 
     def move(self, weight, old_labels, labels, sums, totals, counts):
         """Move rows between clusters."""

@@ -90,6 +90,10 @@ class DeviceRows(MeasuredRows):
             ]
         )
 
+    def distance_parts(self, centers, labels):
+        """Slices, and `label_distances` there: all."""
+        yield slice(0, self.shape[0]), self.label_distances(centers, labels)
+
     def squared_distances(self, centers):
         """Squared distances to all centres, (n, k), of the host."""
         self.ready_for(centers)

@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils import gen_batches
 
 from sklearn_ternary import _dispatch
 from sklearn_ternary._gpu.arrays import namespace
@@ -10,8 +11,8 @@ from sklearn_ternary._reference.lloyd import squared_distances
 # Squares of float64 between these stay within its range.
 _LARGE = 1e140
 _SMALL = 1e-140
-# Rows that are divided at a time, in double precision.
-_ROWS = 65536
+# Values that are divided at a time, in double precision.
+_VALUES = 2**20
 
 
 def unit_rows(X, config):
@@ -52,8 +53,7 @@ def unit_rows(X, config):
         unit.data = (X.data / np.repeat(norms, lengths)).astype(X.dtype)
     else:
         unit = xp.empty_like(X)
-        for start in range(0, n, _ROWS):
-            rows = slice(start, start + _ROWS)
+        for rows in gen_batches(n, max(1, _VALUES // d)):
             unit[rows] = X[rows] / norms[rows, None]
     return unit, zero
 

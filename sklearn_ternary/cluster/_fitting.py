@@ -6,10 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from sklearn_ternary._dispatch.clustering import codes_are_fast, makes_tiles
-from sklearn_ternary._gpu.arrays import namespace, to_host
+from sklearn_ternary._gpu.arrays import namespace
 from sklearn_ternary.cluster._balanced import BalancedLabels, size_limits
 from sklearn_ternary.cluster._device_iterations import DeviceIterations
 from sklearn_ternary.cluster._device_rows import DeviceRows
+from sklearn_ternary.cluster._distances import count_labels, row_parts
 from sklearn_ternary.cluster._iterations import start_iterations
 from sklearn_ternary.cluster._lloyd import inertia_of, run_lloyd
 from sklearn_ternary.cluster._minibatch import run_minibatch, sample_to_start
@@ -126,15 +127,13 @@ def fit_all(estimator, rows, weights, start, context, passed):
             best = run
         if report.wanted and report.end(run):
             break
-    labels = to_host(best.labels)
-    counts = np.bincount(labels, weights=weights.of_fit, minlength=n_clusters)
     return Found(
         best.centers,
         best.labels,
         best.inertia,
         best.n_iter,
         None,
-        counts.astype(np.float64),
+        count_labels(best.labels, n_clusters, weights.of_fit),
         best.converged,
     )
 
@@ -226,5 +225,9 @@ def _same_clusters(labels, others, n_clusters):
     """Whether two labellings differ by their numbering alone."""
     xp = namespace(labels)
     names = xp.zeros(n_clusters, dtype=others.dtype)
-    names[labels] = others
-    return bool(xp.array_equal(names[labels], others))
+    for part in row_parts(len(labels)):
+        names[labels[part]] = others[part]
+    return all(
+        bool(xp.array_equal(names[labels[part]], others[part]))
+        for part in row_parts(len(labels))
+    )

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sklearn_ternary._gpu.arrays import like
+from sklearn_ternary.cluster._distances import distance_sums
 
 
 class Run(NamedTuple):
@@ -70,9 +70,6 @@ def run_lloyd(steps, centers, *, max_iter, tol, verbose=False, after=None):
 
 def inertia_of(rows, weight, centers, labels):
     """Weighted sum of the squared or cosine distances to the centres of the labels."""
-    distances = rows.label_distances(centers, labels)
-    if weight is not None:
-        distances *= like(weight, distances)
-    total = float(distances.sum())
+    total, _ = distance_sums(rows, weight, centers, labels)
     # Half the squared distance of two directions is their cosine distance.
     return total / 2 if rows.directions else total

@@ -5,6 +5,7 @@ from sklearn.metrics.pairwise import euclidean_distances
 
 from sklearn_ternary._reference.lloyd import PANEL, group_size, n_slices, row_tiles
 from sklearn_ternary._reference.lloyd_codes import Codes, rotated
+from sklearn_ternary.cluster._distances import distance_sums
 from sklearn_ternary.cluster._frame import make_frame
 from sklearn_ternary.cluster._seeding import Seeding
 
@@ -14,7 +15,7 @@ _CODED_ROWS = 256
 WORK_BYTES = 60 * 2**20
 # Values for each one of the centres that a step has at the same time: them as they
 # are, were, become and are packed, and their sums.
-_CENTER_VALUES = 11
+_CENTER_VALUES = 13
 # Bounds are kept for groups of centres from so many centres on.
 _GROUPS_FROM = 64
 
@@ -33,9 +34,9 @@ class MeasuredRows:
         middle = len(sample) // 2
         center = np.partition(sample, middle, axis=0)[middle]
         labels = np.zeros(n, dtype=np.int32)
-        distances = self.label_distances(center[None], labels)
-        self.set_frame(make_frame(center, np.sqrt(float(distances.max())), self.dtype))
-        self.center, self.about_center = center, float(distances.sum())
+        total, largest = distance_sums(self, None, center[None], labels)
+        self.set_frame(make_frame(center, np.sqrt(largest), self.dtype))
+        self.center, self.about_center = center, total
 
     def set_frame(self, frame):
         """Rows become ``x * scale - shift`` from here on."""

@@ -10,7 +10,7 @@ from sklearn_ternary.cluster._device_iterations import DeviceIterations
 from sklearn_ternary.cluster._device_rows import DeviceRows
 from sklearn_ternary.cluster._directions import unit_centers
 from sklearn_ternary.cluster._lloyd import inertia_of
-from sklearn_ternary.cluster._seeding import probabilities
+from sklearn_ternary.cluster._seeding import moderate
 
 # Starved centres are looked for after so many rows for each cluster.
 _ROWS_BETWEEN = 10
@@ -227,7 +227,7 @@ class _Draws:
         self.random_state = random_state
         self.ends = None
         if weight is not None:
-            self.ends = np.cumsum(probabilities(weight, n))
+            self.ends = np.cumsum(moderate(weight))
             self.ends /= self.ends[-1]
 
     def __call__(self, size):

@@ -159,10 +159,13 @@ def read(
             chunks = Parts([X])
         if chunks is not None:
             rows = BlockedRows(chunks, survey.shape, dtype, prepare, config)
+            if directions and zero is None:
+                zero = _zero_rows(X, config)
+        elif directions:
+            X, zero = unit_rows(X.astype(dtype, copy=False), config)
+            rows = DenseRows(X, config)
         else:
             rows = DenseRows(prepare(X), config)
-        if directions and zero is None:
-            zero = _zero_rows(X, config)
     rows.directions = directions
     return Data(given, rows, exponent, zero if directions and zero.any() else None)
 

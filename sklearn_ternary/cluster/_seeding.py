@@ -3,10 +3,12 @@
 import numpy as np
 
 from sklearn_ternary._reference.lloyd import POTENTIAL_ROWS
+from sklearn_ternary.cluster._distances import row_parts
 
 # Squared distances to all candidates are kept up to this size; beyond, those to the
 # one that becomes a centre are found again.
 MINIMA_BYTES = 8 * 2**20
+_NONE = np.empty(0, dtype=int)
 
 
 def draw_seeds(rows, n_clusters, weight, random_state, n_local_trials=None):
@@ -95,18 +97,55 @@ def _draw_first(uniform, weight, n):
     """Row by weight alone, as ``RandomState.choice`` finds it."""
     if weight is None:
         return min(int(uniform * n), n - 1)
-    ends = np.cumsum(probabilities(weight, n))
-    return np.searchsorted(ends / ends[-1], uniform, side="right")
+    return _found_by_weight(np.array([uniform]), weight, n, _NONE)[0]
 
 
-def probabilities(weight, n):
-    """Probabilities of the rows by their weights."""
-    if weight is None:
-        return np.full(n, 1 / n)
-    weight = weight.astype(np.float64)
-    # Scaled first: a sum of weights may leave the range.
-    weight = np.ldexp(weight, -int(np.frexp(weight.max())[1]))
-    return weight / weight.sum()
+def draw_different(size, weight, n, random_state):
+    """Different rows by weight, those of ``RandomState.choice`` in little memory."""
+    if weight is not None and np.count_nonzero(weight) < size:
+        raise ValueError(
+            f"n_clusters={size} different rows cannot be drawn: "
+            f"{np.count_nonzero(weight)} have a weight above 0"
+        )
+    found = _NONE
+    while len(found) < size:
+        uniform = random_state.random_sample(size - len(found))
+        new = _found_by_weight(uniform, weight, n, found)
+        _, first = np.unique(new, return_index=True)
+        found = np.r_[found, new[np.sort(first)]]
+    return found
+
+
+def _found_by_weight(uniform, weight, n, without):
+    """Rows whose cumulated weights first exceed `uniform` times their sum."""
+    for _, ends in _cumulated(weight, n, without):
+        total = ends[-1]
+    found, before = np.empty(len(uniform), dtype=int), 0.0
+    for start, ends in _cumulated(weight, n, without):
+        ends = ends / total
+        here = (before <= uniform) & (uniform < ends[-1])
+        found[here] = start + np.searchsorted(ends, uniform[here], side="right")
+        before = ends[-1]
+    return found
+
+
+def _cumulated(weight, n, without):
+    """Starts of parts of the rows, and sums of all weights up to each row there."""
+    without, before = np.sort(without), 0.0
+    for part in row_parts(n):
+        size = part.stop - part.start
+        terms = np.full(size, 1 / n) if weight is None else moderate(weight, part)
+        first, end = np.searchsorted(without, (part.start, part.stop))
+        terms[without[first:end] - part.start] = 0
+        terms[0] += before
+        ends = np.cumsum(terms)
+        yield part.start, ends
+        before = ends[-1]
+
+
+def moderate(weight, part=slice(None)):
+    """Weights of a part of the rows, scaled: a sum of them may leave the range."""
+    return np.ldexp(weight[part].astype(np.float64), -int(np.frexp(weight.max())[1]))
 
 
 def _draw(uniform, runs, seeding):

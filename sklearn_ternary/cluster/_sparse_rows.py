@@ -4,6 +4,7 @@ import numpy as np
 
 from sklearn_ternary import _dispatch
 from sklearn_ternary._reference.lloyd import POTENTIAL_ROWS, n_slices, squared_norms
+from sklearn_ternary.cluster._distances import row_parts
 from sklearn_ternary.cluster._measured_rows import distances_to
 from sklearn_ternary.cluster._seeding import Seeding
 
@@ -68,6 +69,18 @@ class SparseRows:
         return _dispatch.label_distances_csr(
             *self.parts, centers, labels, config=self.config
         )
+
+    def distance_parts(self, centers, labels):
+        """Slices, and `label_distances` there."""
+        data, indices, indptr = self.parts
+        for part in row_parts(len(labels)):
+            ends = indptr[part.start : part.stop + 1]
+            yield (
+                part,
+                _dispatch.label_distances_csr(
+                    data, indices, ends, centers, labels[part], config=self.config
+                ),
+            )
 
     def move(self, weight, old_labels, labels, sums, totals, counts):
         """Move rows between clusters."""

@@ -10,7 +10,7 @@ from sklearn_ternary._sklearn_compat import _is_arraylike_not_scalar
 from sklearn_ternary.cluster._directions import unit_rows
 from sklearn_ternary.cluster._magnitude import times_power
 from sklearn_ternary.cluster._reading import is_checked
-from sklearn_ternary.cluster._seeding import draw_seeds, probabilities
+from sklearn_ternary.cluster._seeding import draw_different, draw_seeds
 
 # Runs of random and callable starts under n_init="auto".
 _N_RANDOM_RUNS = 10
@@ -136,7 +136,4 @@ def draw(rows, init, n_clusters, random_state, weight):
     """Indices of rows to start from."""
     if init == "k-means++":
         return draw_seeds(rows, n_clusters, weight, random_state)
-    n = rows.shape[0]
-    return random_state.choice(
-        n, size=n_clusters, replace=False, p=probabilities(weight, n)
-    )
+    return draw_different(n_clusters, weight, rows.shape[0], random_state)

@@ -346,6 +346,54 @@ def test_peak_memory_beyond_the_data(shape, place, tmp_path):
     assert peak <= 64 * 2**20 + 8 * n
 
 
+@pytest.mark.memory
+def test_peak_memory_of_codes_and_bounds():
+    n, d, k = 50_000, 384, 1000
+    X = np.random.default_rng(0).random((n, d), dtype=np.float32)
+    kmeans = ClusteredKMeans(k, init=X[:k].copy(), max_iter=1, tol=0)
+    tracemalloc.start()
+    kmeans.fit(X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak <= 64 * 2**20 + 8 * n
+
+
+@pytest.mark.memory
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+def test_peak_memory_for_each_row(init):
+    # Too many rows to keep them transposed.
+    n = 3_000_000
+    X = np.random.default_rng(0).random((n, 2), dtype=np.float32)
+    weight = np.full(n, 2, dtype=np.float32)
+    kmeans = ClusteredKMeans(2, init=init, n_init=2, max_iter=1, tol=0)
+    tracemalloc.start()
+    kmeans.fit(X, sample_weight=weight)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # At 10**7 rows this is 64 MiB and 8 bytes a row.
+    assert peak <= 14 * n
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_random_starts_are_those_of_choice(weighted, monkeypatch):
+    from sklearn_ternary.cluster import _distances, _seeding
+
+    monkeypatch.setattr(_distances, "ROWS", 64)
+    rng = np.random.default_rng(0)
+    n, weight, p = 300, None, np.full(300, 1 / 300)
+    if weighted:
+        weight = rng.integers(0, 3, n).astype(float)
+        p = weight / weight.sum()
+    for size in (1, 20, 150):
+        ours, theirs = np.random.RandomState(size), np.random.RandomState(size)
+        found = _seeding.draw_different(size, weight, n, ours)
+        expected = theirs.choice(n, size, replace=False, p=p)
+        np.testing.assert_array_equal(found, expected)
+        assert ours.random_sample() == theirs.random_sample()
+    with pytest.raises(ValueError, match="have a weight above 0"):
+        _seeding.draw_different(2, np.eye(1, n)[0], n, ours)
+
+
 def test_columns_of_zeros_stay_zeros(algorithm):
     X = np.random.default_rng(0).random((2000, 6))
     X[:, 2] = 0
