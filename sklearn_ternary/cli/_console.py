@@ -124,7 +124,7 @@ def progress(description, total, *, remaining=False):
     bar = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
+        *([] if total is None else [TextColumn("{task.percentage:>3.0f} %")]),
         TimeElapsedColumn(),
         *([TimeRemainingColumn()] if remaining else []),
         console=console(stderr=True),

@@ -198,7 +198,7 @@ def _is_bounded(estimator, rows):
             "algorithm='elkan' doesn't make sense for a single cluster. Using "
             "'lloyd' instead.",
             RuntimeWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
         algorithm = "lloyd"
     if isinstance(rows, SparseRows) or algorithm == "lloyd":

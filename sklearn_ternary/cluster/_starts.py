@@ -44,7 +44,7 @@ def number_of_runs(estimator, given):
                 "Explicit initial center position passed: performing only one init in "
                 f"{type(estimator).__name__} instead of n_init={n_init}.",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         return 1
     return n_init

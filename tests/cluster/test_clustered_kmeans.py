@@ -394,6 +394,22 @@ def test_random_starts_are_those_of_choice(weighted, monkeypatch):
         _seeding.draw_different(2, np.eye(1, n)[0], n, ours)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_clusters": 3, "init": np.eye(3, 5), "n_init": 2},
+        {"n_clusters": 1, "algorithm": "elkan"},
+        {"n_clusters": 30, "init": "random", "n_init": 1, "max_iter": 1},
+    ],
+    ids=["n_init", "elkan", "max_iter"],
+)
+def test_warnings_name_the_line_of_the_caller(options):
+    X, _ = blobs(std=9.0)
+    with pytest.warns((RuntimeWarning, ConvergenceWarning)) as found:
+        ClusteredKMeans(random_state=0, **options).fit(X)
+    assert {warning.filename for warning in found} == {__file__}
+
+
 def test_columns_of_zeros_stay_zeros(algorithm):
     X = np.random.default_rng(0).random((2000, 6))
     X[:, 2] = 0
