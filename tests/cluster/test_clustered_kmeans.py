@@ -374,6 +374,20 @@ def test_peak_memory_for_each_row(init):
     assert peak <= 14 * n
 
 
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+def test_rows_that_come_in_parts_give_the_same_bits(container, dtype, monkeypatch):
+    from sklearn_ternary.cluster import _distances
+
+    X, _ = blobs(5000, dtype=dtype, std=4.0)
+    weight = np.random.default_rng(0).integers(0, 3, len(X)).astype(dtype)
+    options = {"init": "random", "n_init": 3}
+    whole = fitted(container(X), weight, **options)
+    monkeypatch.setattr(_distances, "ROWS", 1024)
+    parts = fitted(container(X), weight, **options)
+    assert bits(parts) == bits(whole)
+    assert parts.score(container(X), sample_weight=weight) == -parts.inertia_
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_random_starts_are_those_of_choice(weighted, monkeypatch):
     from sklearn_ternary.cluster import _distances, _seeding
