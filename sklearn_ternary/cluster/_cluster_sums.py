@@ -125,22 +125,32 @@ def farthest_rows(rows, weight, centers, labels, n_wanted):
     Of rows equally far, different ones come before a second of equal ones, and those
     before others that are equal to rows of more weight in all.
     """
-    distances = to_host(rows.label_distances(centers, labels))
-    if weight is not None:
-        distances[weight == 0] = 0
-    least = np.partition(distances, -n_wanted)[-n_wanted]
-    far = np.flatnonzero((distances >= least) & (distances > 0))
-    order = np.argsort(-distances[far], kind="stable")
+    largest = np.empty(0)
+    for _, distances in _counted_distances(rows, weight, centers, labels):
+        largest = np.r_[largest, distances]
+        if len(largest) > n_wanted:
+            largest = np.partition(largest, -n_wanted)[-n_wanted:]
+    least = largest.min()
+    far, how_far = [], []
+    for part, distances in _counted_distances(rows, weight, centers, labels):
+        here = np.flatnonzero((distances >= least) & (distances > 0))
+        far.append(part.start + here)
+        how_far.append(distances[here])
+    far, how_far = np.concatenate(far), np.concatenate(how_far)
+    order = np.argsort(-how_far, kind="stable")
     if len(far) <= n_wanted:
         return far[order]
-    tied = np.flatnonzero(distances == least)
+    tied = far[how_far == least]
     tied = tied[:: max(1, len(tied) // max(_TIED_ROWS, n_wanted))]
     # Equal rows are equally far from a point at random, different ones are not.
     point = np.random.default_rng(0).standard_normal(rows.shape[1])
     point = centers.mean(axis=0) + point * np.sqrt(least / rows.shape[1])
     none = np.zeros(rows.shape[0], dtype=np.int32)
-    marks = to_host(rows.label_distances(point[None].astype(rows.dtype), none))[tied]
-    _, group = np.unique(marks, return_inverse=True)
+    marks, point = [], point[None].astype(rows.dtype)
+    for part, distances in _counted_distances(rows, None, point, none):
+        first, end = np.searchsorted(tied, (part.start, part.stop))
+        marks.append(distances[tied[first:end] - part.start])
+    _, group = np.unique(np.concatenate(marks), return_inverse=True)
     mass = np.bincount(group, None if weight is None else weight[tied])
     # Equal rows are numbered: all first ones go before all second ones.
     together = np.argsort(group, kind="stable")
@@ -148,5 +158,14 @@ def farthest_rows(rows, weight, centers, labels, n_wanted):
     number = np.empty(len(tied), dtype=np.intp)
     number[together] = np.arange(len(tied)) - starts[group[together]]
     tied = tied[np.lexsort((-mass[group], number))]
-    farther = order[distances[far[order]] > least]
+    farther = order[how_far[order] > least]
     return np.r_[far[farther], tied][:n_wanted]
+
+
+def _counted_distances(rows, weight, centers, labels):
+    """Slices, and the distances there of the host; 0 for rows of weight 0."""
+    for part, distances in rows.distance_parts(centers, labels):
+        distances = to_host(distances)
+        if weight is not None:
+            distances[weight[part] == 0] = 0
+        yield part, distances

@@ -380,12 +380,19 @@ def test_rows_that_come_in_parts_give_the_same_bits(container, dtype, monkeypatc
 
     X, _ = blobs(5000, dtype=dtype, std=4.0)
     weight = np.random.default_rng(0).integers(0, 3, len(X)).astype(dtype)
-    options = {"init": "random", "n_init": 3}
+    # Two centres that no row is near.
+    start = np.r_[X[:10], np.full((2, X.shape[1]), 1e6)]
+    start = start.astype(dtype)
+    options = {"init": lambda *args, random_state: start, "n_init": 1}
     whole = fitted(container(X), weight, **options)
     monkeypatch.setattr(_distances, "ROWS", 1024)
     parts = fitted(container(X), weight, **options)
     assert bits(parts) == bits(whole)
     assert parts.score(container(X), sample_weight=weight) == -parts.inertia_
+    options = {"init": "random", "n_init": 2}
+    drawn = fitted(container(X), weight, **options)
+    monkeypatch.undo()
+    assert bits(drawn) == bits(fitted(container(X), weight, **options))
 
 
 @pytest.mark.parametrize("weighted", [False, True])
