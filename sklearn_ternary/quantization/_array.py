@@ -84,38 +84,9 @@ class TernaryArray:
 
     @on_its_device
     def __init__(self, packed, scale, shape, layout, *, group_size):
-        shape = checked_shape(shape)
-        row = get_layout(layout)
-        n_rows, n_values = matrix_shape(shape)
-        if not is_integer(group_size) or group_size < 1:
-            raise ValueError(f"group_size={group_size!r} must be a positive integer")
-        packed, scale = as_array(packed), as_array(scale)
-        expected = (n_rows, row.row_bytes(n_values))
-        if packed.dtype != np.uint8 or packed.shape != expected:
-            raise ValueError(
-                f"packed is {packed.dtype} of shape {packed.shape}; layout {layout!r} "
-                f"stores shape {shape} as uint8 of shape {expected}"
-            )
-        if is_device_array(packed) != is_device_array(scale):
-            raise ValueError("packed and scale are not both on a device")
-        groups = n_groups(n_values, group_size)
-        if scale.dtype not in (np.float32, np.float64):
-            raise ValueError(f"scale is {scale.dtype}; float32 or float64 is required")
-        if scale.shape not in ((n_rows, groups), (1, groups)):
-            raise ValueError(
-                f"scale has shape {scale.shape}; {(n_rows, groups)} or {(1, groups)} "
-                f"is required"
-            )
-        if np.isinf(scale).any() or (scale < 0).any():
-            raise ValueError("scale has infinite or negative values")
-        invalid = _dispatch.find_invalid(contiguous(packed), layout)
-        if invalid >= 0:
-            raise ValueError(
-                f"packed holds bytes that are no codes of layout {layout!r}, "
-                f"the first at unit {invalid}"
-            )
-        group_size = min(int(group_size), max(n_values, 1))
-        self._set(packed.copy(), scale.copy(), shape, layout, group_size)
+        parts = _checked(packed, scale, shape, layout, group_size)
+        packed, scale, *rest = parts
+        self._set(packed.copy(), scale.copy(), *rest)
 
     @classmethod
     def _new(cls, packed, scale, shape, layout, group_size):
@@ -433,10 +404,18 @@ class TernaryArray:
     def __deepcopy__(self, memo):
         return self
 
-    def __reduce__(self):
-        parts = to_host(self._packed), to_host(self._scale)
-        args = (*parts, self._shape, self._layout, self._group_size)
-        return TernaryArray._new, args
+    def __getstate__(self):
+        return {
+            "packed": to_host(self._packed),
+            "scale": to_host(self._scale),
+            "shape": self._shape,
+            "layout": self._layout,
+            "group_size": self._group_size,
+        }
+
+    def __setstate__(self, state):
+        # Checked: skops.io reads files of others, and kernels trust their sizes.
+        self._set(*_checked(**state))
 
     def _to_parts(self, entropy_code=False):
         """Tensors and JSON-able description, for files."""
@@ -511,6 +490,42 @@ class TernaryArray:
         if set(parts) != {""}:
             raise ValueError(f"{path} does not hold a single packed array")
         return cls._from_parts(*parts[""])
+
+
+def _checked(packed, scale, shape, layout, group_size):
+    """The parts of an array, where they fit each other; nothing is copied."""
+    shape = checked_shape(shape)
+    row = get_layout(layout)
+    n_rows, n_values = matrix_shape(shape)
+    if not is_integer(group_size) or group_size < 1:
+        raise ValueError(f"group_size={group_size!r} must be a positive integer")
+    packed, scale = as_array(packed), as_array(scale)
+    expected = (n_rows, row.row_bytes(n_values))
+    if packed.dtype != np.uint8 or packed.shape != expected:
+        raise ValueError(
+            f"packed is {packed.dtype} of shape {packed.shape}; layout {layout!r} "
+            f"stores shape {shape} as uint8 of shape {expected}"
+        )
+    if is_device_array(packed) != is_device_array(scale):
+        raise ValueError("packed and scale are not both on a device")
+    groups = n_groups(n_values, group_size)
+    if scale.dtype not in (np.float32, np.float64):
+        raise ValueError(f"scale is {scale.dtype}; float32 or float64 is required")
+    if scale.shape not in ((n_rows, groups), (1, groups)):
+        raise ValueError(
+            f"scale has shape {scale.shape}; {(n_rows, groups)} or {(1, groups)} "
+            f"is required"
+        )
+    if np.isinf(scale).any() or (scale < 0).any():
+        raise ValueError("scale has infinite or negative values")
+    invalid = _dispatch.find_invalid(contiguous(packed), layout)
+    if invalid >= 0:
+        raise ValueError(
+            f"packed holds bytes that are no codes of layout {layout!r}, "
+            f"the first at unit {invalid}"
+        )
+    group_size = min(int(group_size), max(n_values, 1))
+    return packed, scale, shape, layout, group_size
 
 
 def pack_codes(codes, scale, group_size, shape, layout):

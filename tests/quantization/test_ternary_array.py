@@ -161,6 +161,22 @@ def test_pickle_and_copies(W, protocol):
     assert copy.deepcopy(A) is A
 
 
+def test_a_state_that_does_not_fit_is_refused(W):
+    """What skops.io hands over was read from a file of someone else."""
+    A = ternarize(W, axis=0)
+    state = A.__getstate__()
+    for wrong in (
+        {"shape": (1 << 40, *A.shape[1:])},
+        {"packed": np.full_like(state["packed"], 255)},
+        {"scale": state["scale"][:, :1]},
+        {"group_size": 0},
+        {"layout": "t2"},
+    ):
+        B = object.__new__(TernaryArray)
+        with pytest.raises(ValueError):
+            B.__setstate__(state | wrong)
+
+
 def test_numpy_never_makes_it_dense_silently(W):
     A = ternarize(W)
     np.testing.assert_array_equal(np.asarray(A), A.toarray())
