@@ -19,18 +19,6 @@ from sklearn_ternary.cli import main
 from sklearn_ternary.persistence import load_latest
 
 
-def invoke(*args, code=0):
-    result = CliRunner().invoke(main, [str(a) for a in args])
-    assert result.exit_code == code, (result.output, result.exception)
-    return result
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture
 def iris(folder):
     X, y = load_iris(return_X_y=True)
@@ -48,7 +36,7 @@ def iris_table(folder):
     return table
 
 
-def test_train_and_predict(iris):
+def test_train_and_predict(invoke, iris):
     X, y = iris
     report = json.loads(
         invoke("train", "iris.npz", "-o", "model.safetensors", "--hidden", "32,16",
@@ -92,7 +80,7 @@ def test_train_and_predict(iris):
     assert [int(row[0]) for row in rows[1:]] == expected.predict(X).tolist()
 
 
-def test_a_table_with_text_classes(iris_table):
+def test_a_table_with_text_classes(invoke, iris_table):
     options = ["--epochs", 15, "--hidden", 16, "--test-fraction", 0.2, "--json"]
     report = json.loads(invoke("train", "iris.csv", "-o", "m", *options).output)
     assert report["n_samples"] == 120
@@ -119,7 +107,7 @@ def test_a_table_with_text_classes(iris_table):
     assert json.loads(done.stderr)["score"] > 0.8
 
 
-def test_numbers_make_a_regressor(folder):
+def test_numbers_make_a_regressor(invoke, folder):
     X, y = load_diabetes(return_X_y=True)
     np.savez("data.npz", inputs=X, outputs=y)  # whole numbers of dtype float64
     options = "--features inputs --target outputs --epochs 20 --param linear_skip=true"
@@ -135,7 +123,7 @@ def test_numbers_make_a_regressor(folder):
     )
 
 
-def test_options_reach_the_trainer(iris):
+def test_options_reach_the_trainer(invoke, iris):
     options = (
         "--loss squared_error --batch-size 50 --learning-rate 0.003 --float "
         "--param dropout=0.1 --param step_controller=schedule --epochs 3 --hidden 8"
@@ -151,7 +139,7 @@ def test_options_reach_the_trainer(iris):
     assert model.hidden_layer_sizes in ((8,), [8])
 
 
-def test_an_interrupt_saves_and_resume_ends_with_the_same_bits(iris):
+def test_an_interrupt_saves_and_resume_ends_with_the_same_bits(invoke, iris):
     """A real Ctrl-C, at a time when training runs."""
     X, y = iris
     arguments = ["train", "iris.npz", "-o", "m", "--hidden", "64,64"]
@@ -203,7 +191,7 @@ main(sys.argv[1:])
 """
 
 
-def test_termination_saves_and_resume_ends_with_the_same_bits(iris):
+def test_termination_saves_and_resume_ends_with_the_same_bits(invoke, iris):
     X, y = iris
     arguments = ["train", "iris.npz", "-o", "m", "--hidden", "16", "--epochs", "6"]
     done = subprocess.run([sys.executable, "-P", "-c", TERMINATED, *arguments],
@@ -254,7 +242,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_wrong_use_is_2_and_says_why(iris, case):
+def test_wrong_use_is_2_and_says_why(invoke, iris, case):
     X, y = iris
     np.savez("X.npz", X=X)
     np.savez("short.npz", X=X, y=y[:-1])
@@ -264,7 +252,7 @@ def test_wrong_use_is_2_and_says_why(iris, case):
     assert sorted(os.listdir()) == before
 
 
-def test_wrong_tables(iris_table):
+def test_wrong_tables(invoke, iris_table):
     invoke("train", "iris.csv", "-o", "m", "--epochs", 1)
     for columns, message in ((["a", "b"], "no column 'c'"), ([], "no column 'a'")):
         iris_table[[*columns, "kind"]].to_csv("few.csv", index=False)
