@@ -11,7 +11,11 @@ from sklearn_ternary._gpu.arrays import (
     like,
     to_host,
 )
-from sklearn_ternary._validation import check_finite, validated_on_device
+from sklearn_ternary._validation import (
+    check_finite,
+    is_small_float,
+    validated_on_device,
+)
 
 
 class HostPickles:
@@ -36,6 +40,7 @@ def validated(estimator, X, *, reset, **options):
     ----------
     estimator : estimator
     X : array-like of shape (n, d)
+        float16 and bfloat16 become float32, other numbers float64.
     reset : bool
         Whether `estimator` learns the number and the names of the features.
     **options : dict
@@ -51,8 +56,9 @@ def validated(estimator, X, *, reset, **options):
     else:
         from sklearn.utils.validation import validate_data
 
+        is_small = isinstance(X, np.ndarray) and is_small_float(X.dtype)
         options = {
-            "dtype": ["float64", "float32"],
+            "dtype": "float32" if is_small else ["float64", "float32"],
             "ensure_all_finite": False,
             **options,
         }

@@ -8,6 +8,11 @@ from sklearn_ternary._gpu.arrays import as_array, from_device, is_device_array
 ON_NONFINITE = ("raise", "propagate", "zero")
 
 
+def is_small_float(dtype):
+    """Whether it is float16, or bfloat16 of ml_dtypes: float32 holds its values."""
+    return dtype.kind in "fV" and dtype.itemsize <= 2
+
+
 def as_float_array(W, name):
     """Return W as a float32 or float64 array; float16 becomes float32.
 
@@ -35,9 +40,8 @@ def as_float_array(W, name):
         raise ValueError(f"Complex data not supported: {name} has dtype {W.dtype}")
     if W.dtype.kind in "SUMm":
         raise ValueError(f"{name} has dtype {W.dtype}, real numbers are required")
-    small_float = W.dtype.kind in "fV" and W.dtype.itemsize <= 2
     try:
-        return W.astype(np.float32 if small_float else np.float64)
+        return W.astype(np.float32 if is_small_float(W.dtype) else np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{name} of dtype {W.dtype} cannot be converted to float: {error}"
