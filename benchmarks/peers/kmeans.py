@@ -7,9 +7,9 @@
 All contestants run in one process and take turns, round after round. What takes
 milliseconds is run several times in a turn: in the first run, caches are as the
 contestant before left them, and its threads may still wait for work on the processors.
-Each keeps its shortest wall time and the shortest processor time of a turn, which is the
-mean of its runs; on one thread that is what a busy machine disturbs least. The tasks,
-each on the shapes of `PLAN`:
+Each keeps its shortest wall time and the shortest processor time of a turn, the mean
+of its runs; on one thread that is what a busy machine disturbs least. The tasks, each
+on the shapes of `PLAN`:
 
 iterations  The same start, the same number of iterations, no tolerance.
 sparse      The same, of sparse rows like texts.
