@@ -72,6 +72,7 @@ MNIST_MOVED = {
     "quantize_weights": "twn",
     "augment": moved,
 }
+MNIST_MOVED_ALONE = {**MNIST_MOVED, "step_controller": "schedule"}
 # Task -> data, parameters, seeds.
 TASKS = {
     "digits 64-128-128-10, 60 epochs": (
@@ -108,17 +109,22 @@ TASKS = {
         5,
     ),
     "MNIST 784-256-256-10, dropout, 20 epochs": ("mnist", MNIST_LONG, 3),
-    "MNIST, moved, 20 epochs": ("mnist", MNIST_MOVED, 3),
     "MNIST 784-256-256-10, upright, moved, 20 epochs": (
         "mnist, upright",
         MNIST_MOVED,
         3,
     ),
+    "MNIST, upright, moved, 20 epochs, schedule alone": (
+        "mnist, upright",
+        MNIST_MOVED_ALONE,
+        3,
+    ),
+    "MNIST, moved, 20 epochs, schedule alone": ("mnist", MNIST_MOVED_ALONE, 3),
     "MNIST, 4 epochs, held-out rows": ("mnist, held out", MNIST, 3),
     "MNIST, dropout, 20 epochs, held-out rows": ("mnist, held out", MNIST_LONG, 3),
-    "MNIST, upright, moved, 20 epochs, held-out rows": (
+    "MNIST, upright, moved, held-out rows, schedule alone": (
         "mnist, upright, held out",
-        MNIST_MOVED,
+        MNIST_MOVED_ALONE,
         3,
     ),
 }
@@ -157,7 +163,9 @@ def peer(options, seed):
 def measure(task, mnist):
     """Yield one row for each model."""
     name, options, n_seeds = TASKS[task]
-    models = [*MODELS]
+    # What a task has by itself is no other model.
+    others = [m for m, changes in MODELS.items() if changes.items() - options.items()]
+    models = ["ternary", *others]
     is_plain = name not in MNIST_ROWS and "learning_rate_init" not in options
     if is_plain or name == "diabetes":
         models.append(PEER)

@@ -233,7 +233,7 @@ def _turns(case, X, k, n_iter, rounds):
             row["seconds"] = min(row["seconds"], sum(wall) / len(wall))
             row["cpu_seconds"] = min(row["cpu_seconds"], sum(cpu) / len(cpu))
             if task == "seeding":
-                drawn = ClusteredKMeans(k, init=found[0][0], max_iter=1)
+                drawn = ClusteredKMeans(k, init=found[0][0], max_iter=1, tol=0)
                 found = [(drawn.fit(X).inertia_, 0)]
             row["inertia"], row["n_iter"] = map(float, np.mean(found, axis=0))
     for row in rows.values():
