@@ -1,29 +1,17 @@
 """bench-lm and profile, on a model of a few kilobytes."""
 
-import importlib.util
 import json
 import os
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import tiny
 from click.testing import CliRunner
 
 from sklearn_ternary.cli._app import app
 from sklearn_ternary.cli._flame_graph import flame_graph
 from sklearn_ternary.persistence import GGUFWriter
-
-
-def _tiny():
-    path = Path(__file__).parents[1] / "language" / "tiny.py"
-    spec = importlib.util.spec_from_file_location("tiny", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny = _tiny()
 
 
 @pytest.fixture(scope="module")

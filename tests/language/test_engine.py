@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 
 from sklearn_ternary import TernaryLM, config_context
 from sklearn_ternary.language import (
@@ -27,17 +28,6 @@ from sklearn_ternary.language import (
 # SKLEARN_TERNARY_TEST_EXAMPLES=1000 is for a long, thorough run.
 N_EXAMPLES = int(os.environ.get("SKLEARN_TERNARY_TEST_EXAMPLES", 4))
 PROMPTS = ["a", "The answer is", "x" * 40, "né", "Once upon a time", "b"]
-
-
-def _tiny():
-    path = Path(__file__).with_name("tiny.py")
-    spec = importlib.util.spec_from_file_location("tiny", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny = _tiny()
 
 
 @pytest.fixture(autouse=True)

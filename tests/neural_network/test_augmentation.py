@@ -5,23 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 from scipy import sparse
-from sklearn.datasets import load_digits
-
-from sklearn_ternary import ConstrainedTrainer
-
-X_DIGITS, Y_DIGITS = load_digits(return_X_y=True)
-trainer = partial(
-    ConstrainedTrainer, hidden_layer_sizes=(24,), max_iter=3, random_state=0
-)
-
-
-def few_digits(n=400):
-    return X_DIGITS[:n], Y_DIGITS[:n]
-
-
-def same(one, two):
-    """Whether two fitted trainers have the same parameters to the bit."""
-    return np.array_equal(one.parameters_, two.parameters_)
+from small_trainers import few_digits, same, trainer
 
 
 def with_noise(X, random_state):

@@ -1,7 +1,6 @@
 """ConstrainedTrainer: what it learns, from what, and what it has then."""
 
 import re
-from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.datasets import (
     load_breast_cancer,
     load_diabetes,
-    load_digits,
     load_iris,
     load_wine,
     make_multilabel_classification,
@@ -19,26 +17,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
+from small_trainers import X_DIGITS, Y_DIGITS, few_digits, same, trainer
 from threadpoolctl import threadpool_limits
 
 from sklearn_ternary import ConstrainedTrainer, TernaryArray, config_context
 from sklearn_ternary._kernels._cpu_features import supported_isas
 from sklearn_ternary.neural_network import controller_regret
 from sklearn_ternary.plotting import TrainingDisplay
-
-X_DIGITS, Y_DIGITS = load_digits(return_X_y=True)
-trainer = partial(
-    ConstrainedTrainer, hidden_layer_sizes=(24,), max_iter=3, random_state=0
-)
-
-
-def few_digits(n=400):
-    return X_DIGITS[:n], Y_DIGITS[:n]
-
-
-def same(one, two):
-    """Whether two fitted trainers have the same parameters to the bit."""
-    return np.array_equal(one.parameters_, two.parameters_)
 
 
 def test_digits():

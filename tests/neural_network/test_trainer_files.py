@@ -1,25 +1,14 @@
 """ConstrainedTrainer: packed, saved and loaded."""
 
-from functools import partial
-
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
+from small_trainers import few_digits, trainer
 
 from sklearn_ternary import ConstrainedTrainer, load, save
 from sklearn_ternary.neural_network._networks.network import Network
 from sklearn_ternary.neural_network._networks.perceptron import build_network
 from sklearn_ternary.neural_network._training.targets import ClassTargets
 from sklearn_ternary.persistence import load_tensors, save_tensors
-
-X_DIGITS, Y_DIGITS = load_digits(return_X_y=True)
-trainer = partial(
-    ConstrainedTrainer, hidden_layer_sizes=(24,), max_iter=3, random_state=0
-)
-
-
-def few_digits(n=400):
-    return X_DIGITS[:n], Y_DIGITS[:n]
 
 
 def test_packed_predictions_are_those_of_the_network_in_training():

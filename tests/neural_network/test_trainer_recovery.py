@@ -2,31 +2,15 @@
 
 import pickle
 import warnings
-from functools import partial
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
+from small_trainers import X_DIGITS, Y_DIGITS, few_digits, same, trainer
 
-from sklearn_ternary import ConstrainedTrainer
 from sklearn_ternary.neural_network._networks.network import Network
 from sklearn_ternary.neural_network._training.checkpoints import Checkpoints
 from sklearn_ternary.neural_network._training.run import Run
 from sklearn_ternary.persistence import load_checkpoint
-
-X_DIGITS, Y_DIGITS = load_digits(return_X_y=True)
-trainer = partial(
-    ConstrainedTrainer, hidden_layer_sizes=(24,), max_iter=3, random_state=0
-)
-
-
-def few_digits(n=400):
-    return X_DIGITS[:n], Y_DIGITS[:n]
-
-
-def same(one, two):
-    """Whether two fitted trainers have the same parameters to the bit."""
-    return np.array_equal(one.parameters_, two.parameters_)
 
 
 def test_training_goes_on_from_a_low_loss():

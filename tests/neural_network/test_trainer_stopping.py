@@ -1,27 +1,16 @@
 """ConstrainedTrainer: when training ends, and what it says on the way."""
 
 import signal
-from functools import partial
 
 import numpy as np
 import pytest
 from sklearn.callback import ScoringMonitor
-from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
+from small_trainers import few_digits, trainer
 
-from sklearn_ternary import ConstrainedTrainer
 from sklearn_ternary.neural_network._training.run import Run
 from sklearn_ternary.neural_network._training.stopping import Stopping
-
-X_DIGITS, Y_DIGITS = load_digits(return_X_y=True)
-trainer = partial(
-    ConstrainedTrainer, hidden_layer_sizes=(24,), max_iter=3, random_state=0
-)
-
-
-def few_digits(n=400):
-    return X_DIGITS[:n], Y_DIGITS[:n]
 
 
 def test_stopping():
