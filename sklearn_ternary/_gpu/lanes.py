@@ -119,17 +119,16 @@ class Pieces:
 
         What is done at home afterwards comes after what was done with the blocks.
         """
-        lanes = dict.fromkeys(self.lanes)
-        if len(lanes) > 1:
+        others = [lane for lane in dict.fromkeys(self.lanes) if lane is not self.home]
+        if others:
             started = self.home.event()
-            for lane in lanes:
+            for lane in others:
                 lane.wait_for(started)
         try:
             yield from self._each()
         finally:
-            if len(lanes) > 1:
-                for lane in lanes:
-                    self.home.wait_for(lane.event())
+            for lane in others:
+                self.home.wait_for(lane.event())
 
     def _each(self):
         if self._blocks is not None:

@@ -94,6 +94,20 @@ def test_larger_than_the_device(cupy, backend, monkeypatch):
     np.testing.assert_array_equal(got.cluster_centers_, alone.cluster_centers_.get())
 
 
+def test_a_single_piece_that_does_not_stay(cupy, monkeypatch):
+    """Its stream waits for what was done at home, and home for it."""
+    X, _ = make()
+    monkeypatch.setattr(lanes, "_fits", lambda *args: False)
+    home = cupy.cuda.Stream(non_blocking=True)
+    with home:
+        ((part, block),) = lanes.Pieces(X, (0,), 0.8).blocks()
+        with block.lane.active():
+            there = cupy.cuda.get_current_stream()
+    assert part == slice(0, N)
+    assert there is not home
+    assert home.n_waits == there.n_waits == 1
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_sparse_rows(cupy, dtype, monkeypatch):
     """The bits of the CPU: in panels, with ties, rows of nothing and huge values."""
