@@ -4,7 +4,7 @@ import numpy as np
 
 from sklearn_ternary._gpu.kernels import macros_of
 from sklearn_ternary._gpu.quantize import parameters, run, sizes
-from sklearn_ternary._gpu.transfer import row_by_row
+from sklearn_ternary._gpu.transfer import row_by_row, widening
 
 
 @row_by_row
@@ -18,7 +18,7 @@ def affine_codes(cupy, X, scale, zero_point, group_size, lowest, highest):
     return codes
 
 
-@row_by_row
+@widening(lambda codes, scale, *_: codes.shape[1] * scale.itemsize)
 def affine_values(cupy, codes, scale, zero_point, group_size):
     """Values of integer codes with a zero point, of the dtype of `scale`."""
     values = cupy.empty(codes.shape, scale.dtype)

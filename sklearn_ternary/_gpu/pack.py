@@ -11,7 +11,12 @@ from sklearn_ternary._gpu.quantize import (
     sizes,
     step_of,
 )
-from sklearn_ternary._gpu.transfer import first_found, row_by_row, summed
+from sklearn_ternary._gpu.transfer import (
+    first_found,
+    row_by_row,
+    summed,
+    widening,
+)
 from sklearn_ternary._layouts import get_layout
 
 NOT_FOUND = np.uint64(2**64 - 1)
@@ -29,7 +34,7 @@ def pack(cupy, codes, layout):
     return packed
 
 
-@row_by_row
+@widening(lambda packed, n_values, layout: n_values)
 def unpack(cupy, packed, n_values, layout):
     """Codes, int8 of shape (R, n_values)."""
     if layout not in LAYOUTS:
@@ -40,7 +45,7 @@ def unpack(cupy, packed, n_values, layout):
     return codes
 
 
-@row_by_row
+@widening(lambda packed, n_values, layout, scale, *_: n_values * scale.itemsize)
 def unpack_values(cupy, packed, n_values, layout, scale, group_size):
     """Values of shape (R, n_values), of the dtype of `scale`."""
     if layout not in LAYOUTS:
@@ -55,7 +60,7 @@ def unpack_values(cupy, packed, n_values, layout, scale, group_size):
     return values
 
 
-@row_by_row
+@widening(lambda codes, scale, *_: codes.shape[1] * scale.itemsize)
 def code_values(cupy, codes, scale, group_size, n_levels):
     """Values of codes, of the dtype of `scale`."""
     return _code_values(cupy, codes, scale, group_size, n_levels)

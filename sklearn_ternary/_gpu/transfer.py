@@ -21,6 +21,11 @@ def row_by_row(function):
     return _operation(function, _Stacked)
 
 
+def widening(result_bytes):
+    """`row_by_row`; a row of results has ``result_bytes(*args)``, more than it is of."""
+    return lambda function: _operation(function, _Stacked, result_bytes)
+
+
 def summed(function):
     """The result is the sum of those of pieces."""
     return _operation(function, _Sum)
@@ -58,7 +63,7 @@ def accumulating(function):
                 return work
 
             # All or nothing: `result` is written when all of X has been added.
-            result[...] = _with_pieces(cupy, X, fraction, add).get()
+            result[...] = _with_pieces(cupy, (X,), fraction, add).get()
 
     return operation
 
@@ -67,7 +72,7 @@ def _nothing(start, parts):
     """The piece has been added to what is on the device."""
 
 
-def _operation(function, join):
+def _operation(function, join, result_bytes=lambda *args: 0):
     function = _by_capability(function)
 
     @functools.wraps(function)
@@ -84,7 +89,7 @@ def _operation(function, join):
                 _stream(cupy, function, args, rows, joined.add, numbers)
                 return joined.result
 
-            return _with_pieces(cupy, args[0], fraction, work)
+            return _with_pieces(cupy, args, fraction, work, result_bytes(*args))
 
     return operation
 
@@ -108,9 +113,17 @@ def _on_device(cupy, function, args):
         return function(cupy, *args)
 
 
-def _with_pieces(cupy, X, fraction, work):
-    row_bytes = max(1, X.nbytes // max(len(X), 1))
-    return halving(cupy, piece_rows(cupy, len(X), row_bytes, fraction), work)
+def _with_pieces(cupy, args, fraction, work, result_bytes=0):
+    n_rows = len(args[0])
+    n_bytes = sum(a.nbytes for a, cut in zip(args, _are_cut(args), strict=True) if cut)
+    row_bytes = max(1, n_bytes // max(n_rows, 1), result_bytes)
+    return halving(cupy, piece_rows(cupy, n_rows, row_bytes, fraction), work)
+
+
+def _are_cut(args):
+    """Whether each is an array of the host with as many rows as the first."""
+    n_rows = len(args[0])
+    return [isinstance(a, np.ndarray) and a.shape[:1] == (n_rows,) for a in args]
 
 
 class _Stacked:
@@ -158,8 +171,7 @@ def _stream(cupy, function, args, rows, add, numbers=(None,)):
     Two pieces are on their way to each device at a time: while one is computed, the
     next is copied. The computations of a device follow each other in order.
     """
-    n_rows = len(args[0])
-    cut = [isinstance(a, np.ndarray) and a.shape[:1] == (n_rows,) for a in args]
+    n_rows, cut = len(args[0]), _are_cut(args)
     if rows >= n_rows:
         whole = [cupy.asarray(a) if isinstance(a, np.ndarray) else a for a in args]
         add(0, _to_host(function(cupy, *whole)))

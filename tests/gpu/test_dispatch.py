@@ -166,6 +166,39 @@ def test_part_of_the_memory(cupy, monkeypatch):
     assert cupy.get_default_memory_pool().used_bytes() == 0
 
 
+@pytest.mark.parametrize("fraction", [0.8, 0.1])
+def test_what_is_computed_takes_memory_too(cupy, monkeypatch, fraction):
+    """Values of packed bytes are 40 times as large, and what is taken tells."""
+    taken = []
+
+    class Watched(cupy._Block):
+        def __init__(self, nbytes):
+            super().__init__(nbytes)
+            taken.append(cupy._state.used)
+
+    monkeypatch.setattr(cupy, "_Block", Watched)
+    monkeypatch.setattr(cupy, "memory_limit", 200_000)
+    X = RNG.standard_normal((600, 100))
+    scale, threshold = _reference.group_scale(X, 100, "absmean", 3)
+    packed = _reference.quantize_pack(X, threshold, 100, 3, "t5")
+    codes = _reference.unpack(packed, 100, "t5")
+    zero = np.zeros_like(scale)
+    for name, args in (
+        ("unpack", (packed, 100, "t5")),
+        ("unpack_values", (packed, 100, "t5", scale, 100)),
+        ("code_values", (codes, scale, 100, 3)),
+        ("affine_values", (codes, scale, zero, 100)),
+        ("quantize_values", (X, threshold, scale, 100, 3)),
+    ):
+        with config_context(
+            backend="cuda", strict=True, max_device_fraction=fraction
+        ):
+            found = getattr(_dispatch, name)(*args)
+        np.testing.assert_array_equal(found, getattr(_reference, name)(*args))
+        assert max(taken) <= fraction * 200_000, name
+        taken.clear()
+
+
 def test_too_little_memory_for_a_row(cupy, monkeypatch):
     monkeypatch.setattr(cupy, "memory_limit", 40)
     told = pytest.warns(BackendFallbackWarning, match="memory does not suffice")
