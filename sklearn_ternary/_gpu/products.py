@@ -2,15 +2,17 @@
 
 import numpy as np
 
-from sklearn_ternary._gpu.arrays import is_device_array, to_host
+from sklearn_ternary._gpu.arrays import contiguous, is_device_array, to_host
 from sklearn_ternary._gpu.device import (
     current_info,
-    numbers_of,
+    devices_of,
     require,
     runs_kernels,
 )
 from sklearn_ternary._gpu.kernels import launch
+from sklearn_ternary._gpu.memory import halving, piece_rows
 from sklearn_ternary._gpu.pack import pack, unpack, unpack_values
+from sklearn_ternary._layouts import get_layout
 from sklearn_ternary._reference.groups import n_groups
 from sklearn_ternary._reference.matmul import PackedMatrix, split_scale
 
@@ -38,12 +40,24 @@ def multiply_int8(matrix, X, *, device=None):
 
 
 def _with_rows(multiply, matrix, X, device):
+    """Rows of the host go to the first device, as many at a time as there is room."""
     cupy = require(device)
     if is_device_array(X):
         with X.device:
             return multiply(cupy, matrix, X)
-    with cupy.cuda.Device(numbers_of(device)[0]):
-        return multiply(cupy, matrix, cupy.asarray(X)).get()
+    (number, *_), fraction = devices_of(device)
+    n_results = matrix.n_values if matrix.transposed else matrix.packed.shape[0]
+
+    def work(rows):
+        y = np.empty((len(X), n_results), X.dtype)
+        for first in range(0, len(X), rows):
+            part = slice(first, first + rows)
+            y[part] = multiply(cupy, matrix, cupy.asarray(X[part])).get()
+        return y
+
+    with cupy.cuda.Device(number):
+        row_bytes = max(X.shape[1], n_results) * X.itemsize
+        return halving(cupy, piece_rows(cupy, len(X), row_bytes, fraction), work)
 
 
 def _multiply_int8(cupy, matrix, X):
@@ -85,6 +99,16 @@ def _expressed(packed, n_values, layout, scale, group_size, transposed):
     there = _packed_on_device(packed, n_values, layout, scale, group_size, transposed)
     packed, scale = there
     return PackedMatrix(packed, n_values, layout, scale, group_size, transposed)
+
+
+def _columns(packed, n_values, layout, columns):
+    """Codes of some columns of all rows; no others are unpacked but for a few."""
+    row = get_layout(layout)
+    first = columns.start // row.unit_values
+    n = min(n_values, columns.stop) - first * row.unit_values
+    part = packed[:, first * row.unit_bytes :][:, : row.row_bytes(n)]
+    skipped = columns.start - first * row.unit_values
+    return unpack(contiguous(part), n, layout)[:, skipped:]
 
 
 class DeviceMatrix:
@@ -134,12 +158,12 @@ class _Part:
         self.scale = cupy.asarray(np.ascontiguousarray(scale))
         row_bytes = self.groups * self.slabs * SLAB // 4
         self.weights = cupy.empty((self.n, row_bytes), np.uint8)
-        step = max(1, _PANEL_VALUES // max(n_inner, 1))
+        step = max(1, _PANEL_VALUES // max(4 * row_bytes, 1))
         for first in range(0, self.n, step):
             last = min(first + step, self.n)
             rows = slice(part.results.start + first, part.results.start + last)
             if transposed:
-                codes = unpack(packed, n_values, layout)[:, rows].T
+                codes = _columns(packed, n_values, layout, rows).T
             else:
                 codes = unpack(packed[rows], n_values, layout)
             self.weights[first:last] = pack(self._padded(cupy, codes), "t2")

@@ -22,7 +22,7 @@ def row_by_row(function):
 
 
 def widening(result_bytes):
-    """`row_by_row`; a row of results has ``result_bytes(*args)``, more than it is of."""
+    """`row_by_row`; a row of results has ``result_bytes(*args)`` bytes, more of them."""
     return lambda function: _operation(function, _Stacked, result_bytes)
 
 

@@ -190,9 +190,7 @@ def test_what_is_computed_takes_memory_too(cupy, monkeypatch, fraction):
         ("affine_values", (codes, scale, zero, 100)),
         ("quantize_values", (X, threshold, scale, 100, 3)),
     ):
-        with config_context(
-            backend="cuda", strict=True, max_device_fraction=fraction
-        ):
+        with config_context(backend="cuda", strict=True, max_device_fraction=fraction):
             found = getattr(_dispatch, name)(*args)
         np.testing.assert_array_equal(found, getattr(_reference, name)(*args))
         assert max(taken) <= fraction * 200_000, name

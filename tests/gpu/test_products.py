@@ -5,6 +5,7 @@ import pytest
 
 from sklearn_ternary import config_context, ternarize
 from sklearn_ternary._gpu import products
+from sklearn_ternary.exceptions import BackendFallbackWarning
 
 RNG = np.random.default_rng(0)
 
@@ -45,12 +46,43 @@ def test_int8(any_cupy, shape, n_rows, options, transposed, order):
     np.testing.assert_array_equal(got, expected)
 
 
-def test_large_matrices_are_unpacked_in_panels(cupy, monkeypatch):
+@pytest.mark.parametrize("layout", ["t2", "t5", "tq1_0"])
+def test_large_matrices_are_unpacked_in_panels(cupy, monkeypatch, layout):
+    sizes = []
+
+    def watched(packed, n_values, layout):
+        sizes.append(len(packed) * n_values)
+        return unpack(packed, n_values, layout)
+
+    unpack = products.unpack
+    monkeypatch.setattr(products, "unpack", watched)
     monkeypatch.setattr(products, "_PANEL_VALUES", 1000)
-    W, X = RNG.standard_normal((50, 90)), RNG.standard_normal((90, 5))
-    expected = ternarize(W).matmul(X, activations="int8")
-    got = ternarize(cupy.asarray(W)).matmul(cupy.asarray(X), activations="int8")
-    np.testing.assert_array_equal(got.get(), expected)
+    W = RNG.standard_normal((50, 1030))
+    A, B = ternarize(W, layout=layout), ternarize(cupy.asarray(W), layout=layout)
+    for held, there in ((A, B), (A.T, B.T)):
+        X = RNG.standard_normal((held.shape[1], 5))
+        expected = held.matmul(X, activations="int8")
+        got = there.matmul(cupy.asarray(X), activations="int8")
+        np.testing.assert_array_equal(got.get(), expected)
+    assert max(sizes) <= 50 * 512  # whole units of any layout
+
+
+@pytest.mark.parametrize("activations", ["int8", "float32"])
+def test_less_memory_than_a_product_takes(cupy, monkeypatch, activations):
+    """Rows of the host go in pieces; where not even one fits, the CPU helps."""
+    A = ternarize(RNG.standard_normal((30, 50)).astype(np.float32), axis=1)
+    X = RNG.standard_normal((50, 4000)).astype(np.float32)
+    expected = A.matmul(X, activations=activations)
+    monkeypatch.setattr(cupy, "memory_limit", X.nbytes // 2)
+    with config_context(backend="cuda", strict=True):
+        got = A.matmul(X, activations=activations)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+    monkeypatch.setattr(cupy, "memory_limit", 3000)
+    told = pytest.warns(BackendFallbackWarning, match="memory does not suffice")
+    with config_context(backend="cuda"), told:
+        A = ternarize(np.eye(50, dtype=np.float32), axis=1)
+        got = A.matmul(X, activations=activations)
+    np.testing.assert_allclose(got, A.matmul(X, activations=activations))
 
 
 def test_float(any_cupy):
