@@ -204,6 +204,7 @@ class FixedSums:
         self.unit = np.ldexp(1.0, -exponent)
         self.one = np.float64(2.0**bits)
         exponents = np.where(extremes > 0, bits - np.frexp(extremes)[1], 0)
+        exponents = np.minimum(exponents, np.finfo(np.float64).maxexp - 1)
         with lane.active() as cupy:
             self.factors = cupy.asarray(np.ldexp(1.0, exponents))
             self.sums = cupy.zeros((n_clusters, len(extremes)), np.int64)

@@ -22,7 +22,7 @@ def row_by_row(function):
 
 
 def widening(result_bytes):
-    """`row_by_row`; a row of results has ``result_bytes(*args)`` bytes, more of them."""
+    """`row_by_row`; a row of results has ``result_bytes(*args)`` bytes."""
     return lambda function: _operation(function, _Stacked, result_bytes)
 
 

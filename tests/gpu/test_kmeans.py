@@ -1,6 +1,7 @@
 """Clustering on devices: the labels of the CPU, and centres within 1e-6 of its."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -156,6 +157,18 @@ def test_repeats_bit_by_bit(cupy):
         one, two = (getattr(kmeans, name).get() for kmeans in fitted)
         np.testing.assert_array_equal(one, two)
     assert fitted[0].inertia_ == fitted[1].inertia_
+
+
+def test_columns_of_tiny_numbers(cupy):
+    """They count as much as on the CPU, beside columns of ordinary ones."""
+    X, _ = make(np.float64)
+    X[:, 1] *= 1e-306
+    options = {"n_clusters": K, "random_state": 0, "max_iter": 3}
+    expected = ClusteredKMeans(**options).fit(X).cluster_centers_
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        got = ClusteredKMeans(**options).fit(cupy.asarray(X)).cluster_centers_.get()
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
 def test_empty_clusters(cupy):
