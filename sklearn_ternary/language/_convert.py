@@ -149,7 +149,10 @@ def convert_model(
     with open_state(source, config=config, i2_s_order=i2_s_order) as state:
         metadata, types = dict(state.metadata), dict(state.metadata_types)
         # Other architectures have other names; none is guessed.
-        config_of(metadata)
+        try:
+            config_of(metadata)
+        except ValueError as error:
+            raise state.error(error) from None
         if vocabulary is not None:
             _copy_vocabulary(vocabulary, metadata, types)
         job = _Job(state, metadata, types, scale, progress or (lambda n: None))

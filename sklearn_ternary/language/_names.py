@@ -1,5 +1,6 @@
 """The names of a BitNet model's tensors and settings, here and at Hugging Face."""
 
+import math
 import re
 
 # Below one layer: GGUF name, then the names that checkpoints use.
@@ -109,7 +110,7 @@ def metadata_of(config):
             f"model_type is {kind!r}; checkpoints of 'bitnet' are converted"
         )
     activation = config.get("hidden_act", "relu2")
-    if activation not in _ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise ValueError(
             f"hidden_act is {activation!r}; supported are {list(_ACTIVATIONS)}"
         )
@@ -120,15 +121,20 @@ def metadata_of(config):
     if isinstance(rope, dict) and "rope_theta" not in config:
         config = config | {"rope_theta": rope.get("rope_theta")}
     for setting, key, kind in _SETTINGS:
-        value = config.get(setting)
-        number = int if kind is int else (int, float)
-        if isinstance(value, bool) or not isinstance(value, number) or value <= 0:
-            raise ValueError(f"{setting} is {value!r}; a number above 0 is required")
-        metadata[f"{name}.{key}"] = kind(value)
+        metadata[f"{name}.{key}"] = kind(_positive(setting, config.get(setting), kind))
     heads = metadata[f"{name}.attention.head_count"]
     width = config.get("head_dim") or metadata[f"{name}.embedding_length"] // heads
-    metadata[f"{name}.rope.dimension_count"] = int(width)
+    metadata[f"{name}.rope.dimension_count"] = _positive("head_dim", width, int)
     return metadata
+
+
+def _positive(name, value, kind):
+    """The value of a setting, if it is a number above 0 that a GGUF file can hold."""
+    number = int if kind is int else (int, float)
+    most = 2**32 if kind is int else math.inf
+    if isinstance(value, bool) or not isinstance(value, number) or not 0 < value < most:
+        raise ValueError(f"{name} is {value!r}; a number above 0 is required")
+    return value
 
 
 def config_of(metadata):
@@ -153,8 +159,9 @@ def config_of(metadata):
     for setting, key, kind in _SETTINGS:
         value = metadata.get(f"{name}.{key}")
         if setting == "vocab_size" and value is None:
-            value = len(metadata.get("tokenizer.ggml.tokens", ())) or None
-        if not isinstance(value, (int, float)):
+            tokens = metadata.get("tokenizer.ggml.tokens", ())
+            value = len(tokens) if hasattr(tokens, "__len__") else None
+        if value is None:
             raise ValueError(f"metadata lacks {name}.{key}")
-        config[setting] = kind(value)
+        config[setting] = kind(_positive(f"{name}.{key}", value, kind))
     return config

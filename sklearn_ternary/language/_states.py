@@ -137,7 +137,8 @@ class _Container:
             value = parse_json(text, METADATA)
         except ValueError as error:
             raise self.error(error) from None
-        parts = [value.get(key) for key in ("values", "types")] if value else [None]
+        value = value if isinstance(value, dict) else {}
+        parts = [value.get(key) for key in ("values", "types")]
         if not all(isinstance(part, dict) for part in parts):
             raise self.error(f"{METADATA!r} lacks values and types")
         return parts[0], parts[1]
@@ -180,7 +181,8 @@ class _Checkpoint:
         try:
             self.metadata = metadata_of(config)
         except ValueError as error:
-            raise ValueError(f"config.json: {error}") from None
+            path = os.path.join(folder, "config.json")
+            raise ValueError(f"{path}: {error}") from None
         self.metadata |= vocabulary_of(folder, config)
         self.metadata_types = {}
         self._inverted = _scale_is_inverted(config)
@@ -199,6 +201,8 @@ class _Checkpoint:
                 continue
             shape = reader.shape(stored)
             if reader.dtype(stored) == np.uint8:
+                if not shape:
+                    raise reader.error(f"packed tensor {stored!r} has no rows")
                 shape = (4 * shape[0], *shape[1:])
             self._stored[name], self.shapes[name] = stored, shape
         self.shapes = {name: self.shapes[name] for name in in_order(self.shapes)}

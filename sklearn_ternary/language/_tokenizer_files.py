@@ -12,6 +12,7 @@ from sklearn_ternary.persistence._safetensors import parse_json
 
 _MAX_BYTES = 64 << 20
 _MAX_TOKENS = 1 << 24
+_MAX_UNUSED = 1 << 18  # ids below the largest that no token has
 
 
 def vocabulary_of(folder, config):
@@ -73,9 +74,12 @@ def _metadata(tokenizer, config):
     if not all(type(i) is int and 0 <= i < _MAX_TOKENS for i in texts):
         raise ValueError(f"token ids are not whole numbers below {_MAX_TOKENS}")
     n = max(texts, default=-1) + 1
-    unused = [(f"[unused{i}]", UNUSED) for i in range(n)]
-    tokens = [texts.get(i, unused[i]) for i in range(n)]
+    if n - len(texts) > _MAX_UNUSED:
+        raise ValueError(f"{len(texts)} tokens have ids up to {n - 1}")
+    tokens = [texts.get(i) or (f"[unused{i}]", UNUSED) for i in range(n)]
     merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
+    if not all(isinstance(text, str) for text, _ in tokens):
+        raise ValueError("a token is no text")
     metadata = {
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": pre,

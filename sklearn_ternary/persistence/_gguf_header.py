@@ -304,7 +304,7 @@ class Header:
                 )
         self._at = at
         data = bytes(self._data[first:at])
-        return StringArray(data, starts, lengths, key)
+        return StringArray(data, starts, lengths, f"{file.label}: {key}")
 
     def _check_alignment(self):
         key = "general.alignment"

@@ -344,7 +344,19 @@ def _format_value(value, kind):
         if not isinstance(value, str):
             raise ValueError(f"{value!r} is not text")
         return _format_string(value)
-    return np.array(_number(value, kind), dtype=_DTYPES[kind]).tobytes()
+    return _rounded(_number(value, kind), kind).tobytes()
+
+
+def _rounded(numbers, kind):
+    """Numbers of this kind; ValueError for finite ones that are beyond its range."""
+    with np.errstate(over="ignore"):
+        stored = np.array(numbers, dtype=_DTYPES[kind])
+    if stored.dtype.kind == "f":
+        beyond = np.isinf(stored) & np.isfinite(np.asarray(numbers, np.float64))
+        if beyond.any():
+            first = np.atleast_1d(numbers)[np.argmax(np.atleast_1d(beyond))]
+            raise ValueError(f"{first} is too large for {kind}")
+    return stored
 
 
 def _number(value, kind):
@@ -369,8 +381,8 @@ def _format_array(key, values, kind):
     dtype = _DTYPES[kind]
     if not isinstance(values, np.ndarray):
         values = [_number(v, kind) for v in values]
-        return head, np.array(values, dtype).tobytes()
-    stored = values.astype(dtype)
+        return head, _rounded(values, kind).tobytes()
+    stored = _rounded(values, kind)
     exact = dtype.kind in "iub"  # floats may be rounded
     if values.ndim != 1 or (exact and (stored != values).any()):
         raise ValueError(f"values do not fit a list of {kind}")

@@ -6,6 +6,7 @@ they allocate, and read rows.
 """
 
 import contextlib
+import errno
 import io
 import math
 import zipfile
@@ -220,25 +221,23 @@ class NpzReader(_NumpyReader):
     def __init__(self, path, label=None):
         with contextlib.ExitStack() as stack:
             self._file = stack.enter_context(InputFile(path, label))
-            try:
+            with _named(self._file, "not a valid .npz file"):
                 self._zip = stack.enter_context(zipfile.ZipFile(self._file.raw))
                 self._members = _members(self._zip)
-            except _ZIP_ERRORS as error:
-                raise self._file.error(f"not a valid .npz file ({error})") from None
             self._headers = {}
             for name, info in self._members.items():
-                try:
-                    with self._zip.open(info) as stream:
-                        self._headers[name] = _Header(stream, info.file_size)
-                except _ZIP_ERRORS as error:
-                    raise self._file.error(f"array {name!r}: {error}") from None
+                with (
+                    _named(self._file, f"array {name!r} is not valid"),
+                    self._zip.open(info) as stream,
+                ):
+                    self._headers[name] = _Header(stream, info.file_size)
             stack.pop_all()
         self.names = list(self._members)
         self.n_bytes = self._file.size
         self._open_name = self._stream = None
 
     def _fill(self, name, buffer, offset):
-        try:
+        with _named(self._file, f"array {name!r} is damaged"):
             if self._open_name != name:
                 self._close_member()
                 self._stream = self._zip.open(self._members[name])
@@ -252,8 +251,6 @@ class NpzReader(_NumpyReader):
                 part[:] = np.frombuffer(data, np.uint8)
             if offset + len(buffer) == self._headers[name].n_data_bytes:
                 self._stream.read(1)  # the end: compares the CRC
-        except _ZIP_ERRORS as error:
-            raise self.error(f"array {name!r} is damaged ({error})") from None
 
     def _close_member(self):
         if self._stream is not None:
@@ -265,6 +262,19 @@ class NpzReader(_NumpyReader):
         self._close_member()
         self._zip.close()
         super().close()
+
+
+@contextlib.contextmanager
+def _named(file, problem):
+    """Make a ValueError that names the file of what zipfile raises for its bytes."""
+    try:
+        yield
+    except _ZIP_ERRORS as error:
+        raise file.error(f"{problem} ({error})") from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of a place before the file
+            raise
+        raise file.error(f"{problem} ({error})") from None
 
 
 def _members(archive):

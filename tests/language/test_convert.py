@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 
-from sklearn_ternary import load, ternarize
+from sklearn_ternary import load, save, ternarize
 from sklearn_ternary.cli import main
 from sklearn_ternary.language import ByteTokenizer, convert_model, load_tokenizer
 from sklearn_ternary.language._names import checkpoint_name, gguf_name
@@ -244,9 +244,20 @@ def test_the_tokenizer_of_a_checkpoint_comes_along(folder, pre):
         ("{", "not valid JSON"),
         ('{"model": {"type": "Unigram"}}', "'Unigram'; byte-level"),
         ('{"model": {"type": "BPE"}}', "neither that of Llama 3"),
+        ({"vocab": {"a": 2**24 - 1}}, "1 tokens have ids up to 16777215"),
+        ({"added": [{"id": 0, "content": 14}]}, "a token is no text"),
     ],
 )
 def test_tokenizers_that_are_not_read(folder, content, problem):
+    if isinstance(content, dict):
+        content = json.dumps(
+            {
+                "model": {"type": "BPE", "vocab": content.get("vocab", {})}
+                | {"merges": []},
+                "added_tokens": content.get("added", []),
+                "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False},
+            }
+        )
     (folder / "tokenizer.json").write_text(content)
     with pytest.raises(ValueError, match=rf"tokenizer\.json.*{problem}"):
         convert_model("ternary.safetensors", "a.gguf")
@@ -259,12 +270,36 @@ def test_tokenizers_that_are_not_read(folder, content, problem):
         ({"hidden_size": True}, "hidden_size is True"),
         ({"model_type": "gpt2"}, "model_type is 'gpt2'"),
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
+        ({"hidden_act": ["relu2"]}, r"hidden_act is \['relu2'\]"),
+        ({"head_dim": "64"}, "head_dim is '64'"),
+        ({"vocab_size": 2**32}, "vocab_size is 4294967296"),
+        ({"rms_norm_eps": float("inf")}, "rms_norm_eps is inf"),
     ],
 )
 def test_settings_that_do_not_fit(folder, change, problem):
-    with pytest.raises(ValueError, match=problem):
+    with pytest.raises(ValueError, match=rf"config\.json.*{problem}"):
         convert_model("ternary.safetensors", "a.gguf", config=CONFIG | change)
     assert not os.path.exists("a.gguf")
+
+
+@pytest.mark.parametrize("value", ["[1]", '"text"', "3", '{"values": 1, "types": {}}'])
+def test_containers_that_hold_no_model(folder, value):
+    text = np.frombuffer(value.encode(), np.uint8)
+    save({"gguf.metadata": text}, "other.st")
+    with pytest.raises(ValueError, match=r"other\.st.*lacks values and types"):
+        convert_model("other.st", "a.gguf")
+
+
+@pytest.mark.parametrize("value", [np.inf, 0.0, "one", True, 2**32])
+def test_metadata_that_is_no_setting(folder, value):
+    convert_model("ternary.safetensors", "a.gguf")
+    key = "bitnet-b1.58.block_count"
+    with GGUFReader("a.gguf") as reader:
+        metadata = dict(reader.metadata) | {key: value}
+    with GGUFWriter("b.gguf", [], metadata):
+        pass
+    with pytest.raises(ValueError, match=rf"b\.gguf: {key} is"):
+        convert_model("b.gguf", "c.gguf")
 
 
 def test_files_that_are_no_model(folder):
@@ -276,7 +311,7 @@ def test_files_that_are_no_model(folder):
     for source, problem in (
         ("other.safetensors", "'a.weight' is none of a BitNet"),
         ("array.npy", "npy; a GGUF file"),
-        ("other.gguf", "general.architecture is 'llama'"),
+        ("other.gguf", r"other\.gguf: general.architecture is 'llama'"),
         ("empty", "holds no .safetensors"),
     ):
         with pytest.raises(ValueError, match=problem):

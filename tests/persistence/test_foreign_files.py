@@ -165,6 +165,13 @@ def declared_size(data, n_bytes, offset=24):
     return data
 
 
+def shifted(data):
+    """Say that the directory lies 46 bytes farther: members begin as much earlier."""
+    at = data.rindex(b"PK\5\6") + 16
+    data[at : at + 4] = struct.pack("<I", data.index(b"PK\1\2") + 46)
+    return data
+
+
 def damaged(data):
     data[len(npy()) // 2 + 30] ^= 1
     return data
@@ -183,6 +190,7 @@ MALFORMED_NPZ = {
     "declares 4 GB": declared_size(zipped([("a.npy", npy())], DEFLATED), 2**32 - 2),
     "declares less": declared_size(zipped([("a.npy", npy())], DEFLATED), 100),
     "header lies": zipped([("a.npy", npy_with(shape="(1000000000,)"))], DEFLATED),
+    "begins before the file": shifted(zipped([("a.npy", npy())])),
     "bzip2": zipped([("a.npy", npy())], zipfile.ZIP_BZIP2),
     "encrypted": declared_size(zipped([("a.npy", npy())]), 1 | 0 << 16, 8),
     "CRC": damaged(zipped([("a.npy", npy())])),

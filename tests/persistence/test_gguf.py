@@ -207,6 +207,9 @@ def test_what_cannot_be_written_is_named(path, kind, shape, values, problem):
         ({"a": [2**64 - 1, -1]}, {}),
         ({"a": [1]}, {"a": "[bool]"}),
         ({"a": "\ud800"}, {}),
+        ({"a": 1e39}, {}),
+        ({"a": [1.0, 1e39]}, {}),
+        ({"a": np.array([1, 1e39])}, {"a": "[float32]"}),
         ({"general.alignment": 33}, {}),
     ],
 )

@@ -249,6 +249,15 @@ def test_good_files_load(path, kind):
     read_all(path)
 
 
+def test_strings_that_are_no_text_are_refused_when_read(path):
+    write(path, file([array("a", 8, 2, string("x") + string(b"\xff"))]))
+    with GGUFReader(path) as reader:
+        found = reader.metadata["a"]
+        assert found[0] == "x"
+        with pytest.raises(ValueError, match=r"file\.gguf: a\[1\] is not UTF-8"):
+            list(found)
+
+
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_files_are_refused(path, kind):
     write(path, BAD[kind])
