@@ -9,6 +9,7 @@ from sklearn_ternary._gpu.arrays import (
     from_device,
     is_device_array,
     like,
+    namespace,
     to_host,
 )
 from sklearn_ternary._validation import (
@@ -56,9 +57,8 @@ def validated(estimator, X, *, reset, **options):
     else:
         from sklearn.utils.validation import validate_data
 
-        is_small = isinstance(X, np.ndarray) and is_small_float(X.dtype)
         options = {
-            "dtype": "float32" if is_small else ["float64", "float32"],
+            "dtype": "float32" if _is_of(X, is_small_float) else ["float64", "float32"],
             "ensure_all_finite": False,
             **options,
         }
@@ -66,6 +66,36 @@ def validated(estimator, X, *, reset, **options):
     if not hasattr(X, "nnz"):
         check_finite(X, "X")
     return X
+
+
+def _is_of(X, is_right):
+    """Whether `is_right` says so of the dtype of X, or of all that a table has."""
+    dtypes = [X.dtype] if hasattr(X, "dtype") else list(getattr(X, "dtypes", []))
+    return bool(dtypes) and all(isinstance(t, np.dtype) and is_right(t) for t in dtypes)
+
+
+def in_float16_if(X, values):
+    """Values that were computed as float32, as float16 if X was of that dtype.
+
+    scikit-learn's scalers give float16 back, too. What float16 does not reach becomes
+    its largest number.
+
+    Parameters
+    ----------
+    X : array-like
+        What the user gave.
+    values : ndarray or CuPy array
+
+    Returns
+    -------
+    values : ndarray or CuPy array
+    """
+    if not _is_of(X, np.dtype("float16").__eq__):
+        return values
+    limit = np.finfo(np.float16).max
+    values = namespace(values).clip(values, -limit, limit)
+    with np.errstate(under="ignore"):
+        return values.astype(np.float16)
 
 
 def through_host(function):

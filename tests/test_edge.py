@@ -1,7 +1,9 @@
 """Awkward values: each estimator gives a documented value or a documented error."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.base import clone
 
 from sklearn_ternary import (
     AdaptiveQuantizer,
@@ -66,7 +68,7 @@ def test_finite_data_gives_finite_values(name, data):
     assert np.isfinite(out).all()
     if out.dtype != np.int8:
         if data == "float16":
-            assert out.dtype == np.float32
+            assert out.dtype == np.float16
         wide = np.asarray(X, dtype=np.float64)
         assert np.all(np.sign(out) * np.sign(wide) >= 0), "no value changes its sign"
         if "affine" not in name and "adaptive" not in name and data == "constant":
@@ -131,3 +133,27 @@ def test_ties_go_to_the_smaller_magnitude(threshold, dtype):
     }[threshold]
     codes = ternarize(np.array([x, -x], dtype=dtype), scale=s).codes()
     np.testing.assert_array_equal(codes, [1, -1] if threshold == "above" else [0, 0])
+
+
+@pytest.mark.parametrize("name", sorted(set(QUANTIZERS) - {"codes"}))
+def test_float16_is_computed_as_float32_and_given_back(name):
+    X = RNG.normal(size=(n, d)).astype(np.float16)
+    quantizer = clone(QUANTIZERS[name]).fit(X)
+    expected = quantizer.transform(X.astype(np.float32))
+    assert expected.dtype == np.float32
+    for given in (X, pd.DataFrame(X, columns=list("abc"))):
+        out = clone(quantizer).fit_transform(given)
+        assert out.dtype == np.float16
+        np.testing.assert_array_equal(out, expected.astype(np.float16))
+        if hasattr(quantizer, "inverse_transform"):
+            again = quantizer.inverse_transform(out)
+            assert again.dtype == np.float16
+            np.testing.assert_array_equal(again, out)
+
+
+@pytest.mark.filterwarnings("error")
+def test_levels_beyond_float16_are_its_largest():
+    X = np.array([[65504, 27000, 0]], dtype=np.float16)  # of norm 70,850
+    quantizer = TernaryQuantizer(scale="norm", granularity="tensor").fit(X)
+    assert quantizer.scale_.dtype == np.float32 and quantizer.scale_ > 65504
+    np.testing.assert_array_equal(quantizer.transform(X), [[65504, 0, 0]])

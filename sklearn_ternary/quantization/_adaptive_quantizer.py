@@ -16,7 +16,7 @@ from sklearn_ternary._gpu.arrays import (
     on_its_device,
     to_host,
 )
-from sklearn_ternary._in_kind import HostPickles, validated
+from sklearn_ternary._in_kind import HostPickles, in_float16_if, validated
 from sklearn_ternary._layouts import DENSEST, get_layout
 from sklearn_ternary._sklearn_compat import Interval, StrOptions, _fit_context
 from sklearn_ternary.quantization._allocation import (
@@ -224,7 +224,7 @@ class AdaptiveQuantizer(
             Levels, of the dtype of the input.
         """
         check_is_fitted(self)
-        X = validated(self, X, reset=False)
+        given, X = X, validated(self, X, reset=False)
         in_place = not self.copy and getattr(X.flags, "writeable", True)
         out = X if in_place else namespace(X).empty(X.shape, dtype=X.dtype)
         group = np.arange(self.n_features_in_) // self._group_size
@@ -238,11 +238,11 @@ class AdaptiveQuantizer(
             for rows in row_panels(len(X), len(columns), 3 * X.itemsize, memory):
                 part = contiguous(X[rows, columns])
                 out[rows, columns] = _rounded(part, scale, threshold, 1, n_levels)
-        return out
+        return in_float16_if(given, out)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.transformer_tags.preserves_dtype = ["float64", "float32", "float16"]
         return tags
 
 

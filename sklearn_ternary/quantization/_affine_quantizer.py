@@ -17,7 +17,7 @@ from sklearn_ternary._gpu.arrays import (
     on_its_device,
     to_host,
 )
-from sklearn_ternary._in_kind import HostPickles, validated
+from sklearn_ternary._in_kind import HostPickles, in_float16_if, validated
 from sklearn_ternary._sklearn_compat import (
     Interval,
     Options,
@@ -353,7 +353,7 @@ class AffineQuantizer(
             See `output`.
         """
         check_is_fitted(self)
-        X = validated(self, X, reset=False)
+        given, X = X, validated(self, X, reset=False)
         if self.output == "codes":
             return self._codes(X)
         in_place = not self.copy and getattr(X.flags, "writeable", True)
@@ -361,7 +361,7 @@ class AffineQuantizer(
         memory = get_config()["working_memory"]
         for rows in row_panels(X.shape[0], X.shape[1], 2 * X.itemsize, memory):
             out[rows] = self._values(self._codes(X[rows]), X.dtype)
-        return out
+        return in_float16_if(given, out)
 
     @on_its_device
     def inverse_transform(self, X):
@@ -383,9 +383,9 @@ class AffineQuantizer(
             For codes that no level has.
         """
         check_is_fitted(self)
-        X = validated(self, X, reset=False)
+        given, X = X, validated(self, X, reset=False)
         if self.output != "codes":
-            return X
+            return in_float16_if(given, X)
         lowest, highest = self._limits
         wrong = (np.rint(X) != X) | (lowest > X) | (highest < X)
         if wrong.any():
@@ -401,7 +401,7 @@ class AffineQuantizer(
         tags = super().__sklearn_tags__()
         keeps_dtype = self.output == "values"
         tags.transformer_tags.preserves_dtype = (
-            ["float64", "float32"] if keeps_dtype else []
+            ["float64", "float32", "float16"] if keeps_dtype else []
         )
         return tags
 

@@ -39,9 +39,10 @@ def ternarize(
     Parameters
     ----------
     W : array-like of any shape
-        float32 and float64 are used as they are, float16 becomes float32,
-        integers become float64. An array on a CUDA device (of CuPy, or with DLPack
-        or ``__cuda_array_interface__``) stays there, and so does the result.
+        float32 and float64 are used as they are, float16 becomes float32 (and
+        ``toarray(dtype="float16")`` gives it back), integers become float64. An
+        array on a CUDA device (of CuPy, or with DLPack or
+        ``__cuda_array_interface__``) stays there, and so does the result.
     scale : {"absmean", "twn", "mse", "absmax", "norm"}, float or array, \
             default="absmean"
         How large the levels are. With s the scale of a group of values x:

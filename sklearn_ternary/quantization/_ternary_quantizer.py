@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_ternary import _dispatch
 from sklearn_ternary._config import get_config
 from sklearn_ternary._gpu.arrays import contiguous, like, on_its_device, to_host
-from sklearn_ternary._in_kind import HostPickles, validated
+from sklearn_ternary._in_kind import HostPickles, in_float16_if, validated
 from sklearn_ternary._layouts import DENSEST
 from sklearn_ternary._reference.groups import n_groups
 from sklearn_ternary._reference.quantize import threshold_of
@@ -84,9 +84,9 @@ class TernaryQuantizer(
         Columns of a block, required by ``granularity="block"``; the last block
         may be narrower.
     output : {"values", "codes", "packed"}, default="values"
-        What `transform` returns: rounded values of the dtype of the input,
-        int8 codes (-1, 0, 1, or -2 … 2 on five levels), or a
-        :class:`~sklearn_ternary.TernaryArray`.
+        What `transform` returns: rounded values of the dtype of the input
+        (float16 is computed as float32), int8 codes (-1, 0, 1, or -2 … 2 on
+        five levels), or a :class:`~sklearn_ternary.TernaryArray`.
     copy : bool, default=True
         With False and ``output="values"``, `transform` overwrites its input
         where it can (float32 or float64 arrays that are writeable).
@@ -346,7 +346,7 @@ class TernaryQuantizer(
             See `output`.
         """
         check_is_fitted(self)
-        X = self._validated(X, reset=False)
+        given, X = X, self._validated(X, reset=False)
         if self.output == "codes":
             X = contiguous(X)
             _, threshold = self._parameters(X)
@@ -361,11 +361,11 @@ class TernaryQuantizer(
                 )
             return self._packed(X)
         if self.copy or not getattr(X.flags, "writeable", True):
-            return self._values(X)
+            return in_float16_if(given, self._values(X))
         memory = get_config()["working_memory"]
         for rows in row_panels(X.shape[0], X.shape[1], X.itemsize, memory):
             X[rows] = self._values(X[rows])
-        return X
+        return in_float16_if(given, X)
 
     @on_its_device
     def inverse_transform(self, X):
@@ -396,9 +396,9 @@ class TernaryQuantizer(
                     f"{self.n_features_in_} features as input"
                 )
             return X.toarray()
-        X = self._validated(X, reset=False)
+        given, X = X, self._validated(X, reset=False)
         if self.output != "codes":
-            return X
+            return in_float16_if(given, X)
         if self.granularity == "sample":
             raise ValueError(
                 "granularity='sample': the scales of the rows are not in their codes; "
@@ -416,6 +416,6 @@ class TernaryQuantizer(
         tags = super().__sklearn_tags__()
         keeps_dtype = self.output == "values"
         tags.transformer_tags.preserves_dtype = (
-            ["float64", "float32"] if keeps_dtype else []
+            ["float64", "float32", "float16"] if keeps_dtype else []
         )
         return tags
