@@ -23,6 +23,11 @@ CARRIED = (
 )
 
 
+NAME = "Compressed{}"
+# The module that has the classes made of scikit-learn's.
+_OF_SKLEARN = "sklearn_ternary.compression._families"
+
+
 class CompressedEstimator:
     """What all compressed estimators have in common.
 
@@ -36,7 +41,7 @@ class CompressedEstimator:
     of_outputs = ()
 
     def __reduce__(self):
-        # The class has no name in a module: it is made again from the original.
+        # The class is made again from the original, which may be of any module.
         return _new, (self._original_class, self._mixin), self.__getstate__()
 
     def __sklearn_clone__(self):
@@ -127,7 +132,7 @@ def compressed_class(original_class, mixin):
             f"{original_class.__name__} that predicts through packed ternary weights.\n"
             "\n    It is what `sklearn_ternary.compress` returns."
         ),
-        "__module__": __name__,
+        "__module__": _OF_SKLEARN if _is_of_sklearn(original_class) else __name__,
         "_original_class": original_class,
         "_mixin": mixin,
         "fit": fit,
@@ -138,7 +143,7 @@ def compressed_class(original_class, mixin):
         if getattr(original_class, name, method).__module__.startswith("sklearn")
     }
     namespace |= {n: _Absent() for n in _ABSENT if hasattr(original_class, n)}
-    name = f"Compressed{original_class.__name__}"
+    name = NAME.format(original_class.__name__)
     cls = type(name, (mixin, original_class), namespace)
     for name in _OF_SAMPLES:
         method = inspect.getattr_static(cls, name, None)
@@ -152,6 +157,10 @@ def compressed_class(original_class, mixin):
                 method = _Wrapped(method, wrap)
             setattr(cls, name, method)
     return cls
+
+
+def _is_of_sklearn(cls):
+    return cls.__module__.startswith("sklearn.")
 
 
 def _is_of_outputs(cls, name):

@@ -6,15 +6,13 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 
 from sklearn_ternary._in_kind import through_host
 from sklearn_ternary._layouts import get_layout
-from sklearn_ternary.compression import _linear, _networks, _projections
 from sklearn_ternary.compression._classes import CompressedEstimator, unfitted
 from sklearn_ternary.compression._containers import CONTAINERS, parts_of
+from sklearn_ternary.compression._families import FAMILIES
 from sklearn_ternary.compression._job import Options
 from sklearn_ternary.compression._run import run
 from sklearn_ternary.quantization._products import ACTIVATIONS
 from sklearn_ternary.quantization._scales import check_scale
-
-_FAMILIES = dict([*_linear.families(), *_networks.families(), *_projections.families()])
 
 
 @through_host
@@ -194,7 +192,7 @@ class _Parts:
         part = getattr(part, "best_estimator_", part)
         if isinstance(part, CompressedEstimator):
             return False
-        if _lookup(_FAMILIES, part) is not None:
+        if _lookup(FAMILIES, part) is not None:
             return True
         if _lookup(CONTAINERS, part) is None:
             return False
@@ -204,7 +202,7 @@ class _Parts:
     def compress(part, job):
         """Compress a model or a container of models."""
         part = _best(part)
-        family = _lookup(_FAMILIES, part)
+        family = _lookup(FAMILIES, part)
         if family is not None:
             return family.compress_part(part, job)
         return _lookup(CONTAINERS, part)(part, job, _Parts)
@@ -214,14 +212,14 @@ class _Parts:
         """Unfitted copy of a part, which compresses itself when it is fitted."""
         if not isinstance(part, BaseEstimator):
             return part
-        family = _lookup(_FAMILIES, part)
+        family = _lookup(FAMILIES, part)
         if family is None or isinstance(part, CompressedEstimator):
             return clone(part)
         return unfitted(part, family, job.local_options())
 
 
 def _unsupported(estimator):
-    models = sorted(cls.__name__ for cls in _FAMILIES)
+    models = sorted(cls.__name__ for cls in FAMILIES)
     containers = sorted(cls.__name__ for cls in CONTAINERS)
     return (
         f"{type(estimator).__name__} cannot be compressed. Supported are "

@@ -248,7 +248,7 @@ def _compress_linear(estimator, job, mixin):
     state |= {
         "_packed_coef": rows.weights,
         "_coef_ndim": coef.ndim,
-        "_coef_dtype": coef.dtype,
+        "_coef_dtype": coef.dtype.name,  # skops trusts text, and no dtype
         "_compression": job.local_options(),
         "intercept_": _intercept_like(estimator.intercept_, rows.bias, coef),
     }

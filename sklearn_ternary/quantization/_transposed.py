@@ -16,6 +16,9 @@ class TransposedTernaryArray:
     def __init__(self, array):
         self.T = array
 
+    def __reduce__(self):
+        return TransposedTernaryArray, (self.T,)
+
     @property
     def shape(self):
         """Shape of the view, a tuple of int."""

@@ -1,6 +1,7 @@
 """Compressed models behave as estimators of scikit-learn, and as the original."""
 
 import copy
+import importlib
 import io
 import pickle
 import warnings
@@ -96,6 +97,28 @@ def _through_joblib(model):
     joblib.dump(model, file)
     file.seek(0)
     return joblib.load(file)
+
+
+@each_model
+def test_classes_and_states_are_found_by_name(model):
+    """So skops.io stores estimators: names of classes, and states without types."""
+    small = compress(fit(model), X)
+    cls = getattr(importlib.import_module(type(small).__module__), type(small).__name__)
+    assert cls is type(small)
+    again = object.__new__(cls)
+    again.__setstate__(small.__getstate__())
+    np.testing.assert_array_equal(outputs(again), outputs(small))
+    assert not any(isinstance(v, np.dtype | type) for v in vars(small).values())
+    for W in vars(small).get("coefs_", []):
+        make, arguments = W.__reduce__()
+        assert make is type(W)
+        np.testing.assert_array_equal(make(*arguments).codes(), W.codes())
+
+
+def test_a_class_of_no_compressed_model_is_not_found():
+    from sklearn_ternary.compression import _families
+
+    assert not hasattr(_families, "CompressedKMeans")
 
 
 def test_pickle_in_a_fresh_interpreter(run_python, tmp_path):
