@@ -38,11 +38,11 @@ def as_float_array(W, name):
         return W.astype(W.dtype.newbyteorder("="), copy=False)
     if W.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: {name} has dtype {W.dtype}")
-    if W.dtype.kind in "SUMm":
+    if W.dtype.kind in "SUMm" or W.dtype.names:
         raise ValueError(f"{name} has dtype {W.dtype}, real numbers are required")
     try:
         return W.astype(np.float32 if is_small_float(W.dtype) else np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{name} of dtype {W.dtype} cannot be converted to float: {error}"
         ) from error

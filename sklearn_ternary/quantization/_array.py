@@ -225,12 +225,22 @@ class TernaryArray:
         Parameters
         ----------
         dtype : data-type, default=None
-            None keeps the dtype of the scales.
+            A floating one; None keeps the dtype of the scales.
 
         Returns
         -------
         values : ndarray of the shape of the array
+
+        Raises
+        ------
+        ValueError
+            If `dtype` is of integers or of what is no number.
         """
+        if dtype is not None and np.dtype(dtype).kind not in "fcVO":
+            raise ValueError(
+                f"dtype={dtype!r} does not hold the values; use a float dtype, or "
+                "codes() for integers"
+            )
         values = _dispatch.unpack_values(
             self._packed, self._n_values, self._layout, self._scale, self._group_size
         ).reshape(self._shape)

@@ -39,7 +39,8 @@ def grouping(shape, axis, block_size):
                 f"axis={axis!r} and block_size={block_size!r} exclude each other: "
                 "blocks run along the rows of the array"
             )
-        if not isinstance(block_size, Integral) or block_size < 1:
+        is_integer = isinstance(block_size, Integral) and block_size is not True
+        if not is_integer or block_size < 1:
             raise ValueError(f"block_size={block_size!r} must be a positive integer")
         return min(int(block_size), max(n_columns, 1)), True
     if axis is None:

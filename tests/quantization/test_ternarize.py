@@ -213,6 +213,7 @@ def test_nonfinite_as_zero():
         ({"axis": 0, "block_size": 4}, "exclude each other"),
         ({"block_size": 0}, "block_size=0 must be a positive integer"),
         ({"block_size": 2.5}, "block_size=2.5 must be a positive integer"),
+        ({"block_size": True}, "block_size=True must be a positive integer"),
         ({"on_nonfinite": "ignore"}, "on_nonfinite='ignore' must be one of"),
     ],
 )
@@ -222,7 +223,16 @@ def test_wrong_options_name_the_option(options, message):
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize("data", [np.ones(3) * 1j, np.array(["a"]), [object()]])
+@pytest.mark.parametrize(
+    "data",
+    [
+        np.ones(3) * 1j,
+        np.array(["a"]),
+        [object()],
+        np.zeros(3, [("a", "f4")]),
+        [10**400],
+    ],
+)
 def test_data_that_is_no_numbers(data):
     with pytest.raises(ValueError, match="W"):
         ternarize(data)

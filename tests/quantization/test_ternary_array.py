@@ -189,6 +189,16 @@ def test_numpy_never_makes_it_dense_silently(W):
         np.asarray(A, copy=False)
 
 
+@pytest.mark.parametrize("dtype", [np.int8, "uint64", bool, "U4"])
+def test_values_are_not_cut_to_integers(W, dtype):
+    A = ternarize(W)
+    for unpack in (A.toarray, A.T.toarray):
+        with pytest.raises(ValueError, match="dtype=.*codes"):
+            unpack(dtype)
+    with pytest.raises(ValueError, match="dtype=.*codes"):
+        np.asarray(A, dtype=dtype)
+
+
 def test_save_and_load(W, tmp_path):
     A = ternarize(W, axis=1)
     A.save(tmp_path / "a.safetensors")
