@@ -13,6 +13,7 @@ from sklearn_ternary.cli._bench_quantize import (
     run_quantize_benchmark,
 )
 from sklearn_ternary.cli._bench_turns import Rounds, available_isas
+from sklearn_ternary.cli._clock import clock_mhz
 from sklearn_ternary.cli._console import (
     console,
     json_option,
@@ -147,6 +148,7 @@ def bench(
     products = [(s, n) for s in shapes for n in rows] if "multiply" in what else []
     rounds = Rounds(iterations, warmup)
     results, multiplied = [], []
+    before = clock_mhz()
     with progress("measuring", len(sizes) + len(products)) as advance:
         for size in sizes:
             results += run_quantize_benchmark(
@@ -162,6 +164,7 @@ def bench(
         "schema": SCHEMA,
         "iterations": iterations,
         "warmup": warmup,
+        "clock_mhz": {"before": before, "after": clock_mhz()},
         "baselines": {
             "numpy": NUMPY_EXPRESSION,
             "memcpy": MEMCPY,
@@ -179,6 +182,7 @@ def bench(
             _print(results)
         if multiplied:
             _print_products(multiplied)
+        _print_clock(**report["clock_mhz"])
     if device == "cuda" and not cuda.is_available():
         reason = cuda.device_info()["reason"]
         raise Failure(f"nothing was measured on a device: {reason}", 1)
@@ -198,6 +202,11 @@ def _all_rows(report):
 
 def _cells(row):
     return row["operation"], row["values"], row["isa"] or "", str(row["n_threads"])
+
+
+def _print_clock(before, after):
+    if before is not None and after is not None:
+        console().print(f"clock:   {before:.0f} MHz before, {after:.0f} MHz after")
 
 
 def _on_several(results):

@@ -7,6 +7,7 @@ import pytest
 
 from sklearn_ternary.cli import _bench_quantize, _bench_turns
 from sklearn_ternary.cli._bench_turns import Rounds
+from sklearn_ternary.cli._clock import clock_mhz
 
 
 def test_bench_rows():
@@ -95,7 +96,23 @@ def test_bench_writes_json(invoke, folder):
     assert report["schema"] == "sklearn-ternary-bench/2"
     assert {row["size"] for row in report["results"]} == {256, 512}
     assert report["baselines"]["numpy"] == _bench_quantize.NUMPY_EXPRESSION
+    assert report["clock_mhz"].keys() == {"before", "after"}
     assert json.loads(invoke(*args, "--json").output)["schema"] == report["schema"]
+
+
+@pytest.mark.parametrize(
+    ("text", "mhz"),
+    [
+        ("processor\t: 0\ncpu MHz\t\t: 2000.5\n\ncpu MHz : 3000.5\n", 2500.5),
+        ("processor\t: 0\nBogoMIPS\t: 48.00\n", None),
+        ("cpu MHz\t: unknown\n", None),
+    ],
+)
+def test_clock(tmp_path, text, mhz):
+    path = tmp_path / "cpuinfo"
+    path.write_text(text)
+    assert clock_mhz(path) == mhz
+    assert clock_mhz(tmp_path / "none") is None
 
 
 def test_bench_prints_json(invoke, monkeypatch, tmp_path):

@@ -193,9 +193,9 @@ def test_numpy_never_makes_it_dense_silently(W):
 def test_values_are_not_cut_to_integers(W, dtype):
     A = ternarize(W)
     for unpack in (A.toarray, A.T.toarray):
-        with pytest.raises(ValueError, match="dtype=.*codes"):
+        with pytest.raises(ValueError, match=r"dtype=.*codes"):
             unpack(dtype)
-    with pytest.raises(ValueError, match="dtype=.*codes"):
+    with pytest.raises(ValueError, match=r"dtype=.*codes"):
         np.asarray(A, dtype=dtype)
 
 
