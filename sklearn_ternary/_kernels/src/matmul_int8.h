@@ -92,6 +92,9 @@ ALWAYS_INLINE void dots_tile(const int R, const int N, const uint8_t *w, ptrdiff
         for (int i = 0; i < R * N; ++i)
             acc[i] = _mm256_setzero_si256();
         for (ptrdiff_t b = 0; b < n_blocks; ++b, w += stride) {
+            if (N == 1)
+                for (int line = 0; line < 32 * R; line += 64)
+                    PREFETCH(w + line);
             _Pragma("GCC unroll 4")
             for (int n = 0; n < 4; ++n, tile += 4 * tokens) {
                 __m256i u[4];
@@ -127,11 +130,16 @@ static void dots(const uint8_t *w, int groups, ptrdiff_t count, const int8_t *ti
 {
     const ptrdiff_t stride = groups * 64;
     if (tokens == 1) {
-        int g = 0;
-        for (; g + 2 <= groups; g += 2)
-            dots_tile(4, 1, w + g * 64, stride, count, tile, 1, sums + g * 16);
-        if (g < groups)
-            dots_tile(2, 1, w + g * 64, stride, count, tile, 1, sums + g * 16);
+        for (ptrdiff_t b = 0; b < count; b += INT16_BLOCKS) {
+            const ptrdiff_t n = MIN(INT16_BLOCKS, count - b);
+            const uint8_t *from = w + b * stride;
+            const int8_t *a = tile + 16 * b;
+            int g = 0;
+            for (; g + 2 <= groups; g += 2)
+                dots_tile(4, 1, from + g * 64, stride, n, a, 1, sums + g * 16);
+            if (g < groups)
+                dots_tile(2, 1, from + g * 64, stride, n, a, 1, sums + g * 16);
+        }
         return;
     }
     for (int g = 0; g < groups; ++g)

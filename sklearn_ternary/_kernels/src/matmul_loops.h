@@ -26,7 +26,8 @@
 #define STERN_GLUE(a, b) STERN_GLUE_(a, b)
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define EACH_4(F) F(0) F(1) F(2) F(3)
-#define EACH_12(F) EACH_4(F) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11)
+#define EACH_8(F) EACH_4(F) F(4) F(5) F(6) F(7)
+#define EACH_12(F) EACH_8(F) F(8) F(9) F(10) F(11)
 
 /* The run of format R2: its first block and values, its first column, and how many
  * columns it has (the rest is padding). */

@@ -263,10 +263,66 @@ static void dots_t5(const uint8_t *w, int groups, ptrdiff_t count, const int8_t 
 
 #else
 
+/* One row of activations by R vectors of rows, field after field as above: as many sums
+ * as registers allow, over few enough blocks that they stay in the first cache. */
+ALWAYS_INLINE void dots_one(const int R, const uint8_t *w, ptrdiff_t count,
+                            const int8_t *tile, int32_t *sums)
+{
+#define SUMS(r) lanes a##r = {0};
+#define MULTIPLY(r)                                                                \
+    if (r < R)                                                                     \
+        a##r = V_DOT(a##r, V_AND(V_LOAD(from + r * V_SIZE), mask), four);
+#define SHIFT(r) a##r >>= 2;
+#define FINISH(r)                                                                  \
+    if (r < R)                                                                     \
+        add_to(sums + r * V_ROWS, a##r);
+    /* Each field brings a quarter of what comes after these blocks. */
+    const uint8_t *next = w + count * R * V_SIZE;
+    EACH_8(SUMS)
+    for (int n = 3;; --n) {
+        const vector mask = V_BYTES(3 << 2 * n);
+        const uint8_t *from = w;
+        const int8_t *q = tile + 4 * n;
+        ptrdiff_t k = count;
+        do {
+            const vector four = four_of(q);
+            EACH_8(MULTIPLY)
+            __builtin_prefetch(next + 2048, 0, 2);
+            __builtin_prefetch(next, 0, 3);
+            next += R * V_SIZE / 4;
+            from += R * V_SIZE;
+            q += 16;
+        } while (--k);
+        if (!n)
+            break;
+        EACH_8(SHIFT)
+    }
+    EACH_8(FINISH)
+#undef SUMS
+#undef MULTIPLY
+#undef SHIFT
+#undef FINISH
+}
+
 static void dots(const uint8_t *w, int groups, ptrdiff_t count, const int8_t *tile,
                  int tokens, int32_t *sums)
 {
+    enum { BLOCKS_AT_ONCE = 32 };
     const ptrdiff_t stride = groups * 64;
+    if (tokens == 1) {
+        for (ptrdiff_t b = 0; b < count; b += BLOCKS_AT_ONCE) {
+            const ptrdiff_t n = MIN(BLOCKS_AT_ONCE, count - b);
+            const uint8_t *from = w + b * stride;
+            const int8_t *a = tile + 16 * b;
+            switch (groups) {
+            case 4: dots_one(8, from, n, a, sums); break;
+            case 3: dots_one(6, from, n, a, sums); break;
+            case 2: dots_one(4, from, n, a, sums); break;
+            default: dots_one(2, from, n, a, sums);
+            }
+        }
+        return;
+    }
     for (int g = 0; g < groups; ++g, w += 64, sums += 16)
         for (int t = 0; t < tokens; t += 4) {
             const int8_t *a = tile + 4 * t;
