@@ -1,35 +1,31 @@
 """TernaryArray: an immutable array of few-level codes, packed."""
 
 import math
+import os
 
 import numpy as np
 
 from sklearn_ternary import _dispatch
 from sklearn_ternary._config import get_config
 from sklearn_ternary._gpu.arrays import (
-    as_array,
-    contiguous,
     is_device_array,
     namespace,
     on_its_device,
     to_host,
 )
 from sklearn_ternary._layouts import get_layout
-from sklearn_ternary._reference.groups import n_groups, spread
+from sklearn_ternary._reference.groups import spread
 from sklearn_ternary._reference.products import StoredMatrix
-from sklearn_ternary.quantization._entropy_coding import entropy_coded, entropy_decoded
-from sklearn_ternary.quantization._groups import (
-    checked_shape,
-    is_integer,
-    matrix_shape,
-    row_panels,
+from sklearn_ternary.quantization._array_parts import (
+    checked_parts,
+    for_files,
+    of_files,
 )
+from sklearn_ternary.quantization._groups import matrix_shape, row_panels
 from sklearn_ternary.quantization._indexing import packed_parts, select
 from sklearn_ternary.quantization._products import left_product, right_product
 from sklearn_ternary.quantization._sparse import to_csr
 from sklearn_ternary.quantization._transposed import TransposedTernaryArray
-
-_INFO = {"shape", "layout", "group_size"}
 
 
 class TernaryArray:
@@ -84,7 +80,7 @@ class TernaryArray:
 
     @on_its_device
     def __init__(self, packed, scale, shape, layout, *, group_size):
-        parts = _checked(packed, scale, shape, layout, group_size)
+        parts = checked_parts(packed, scale, shape, layout, group_size)
         packed, scale, *rest = parts
         self._set(packed.copy(), scale.copy(), *rest)
 
@@ -425,39 +421,16 @@ class TernaryArray:
 
     def __setstate__(self, state):
         # Checked: skops.io reads files of others, and kernels trust their sizes.
-        self._set(*_checked(**state))
+        self._set(*checked_parts(**state))
 
     def _to_parts(self, entropy_code=False):
         """Tensors and JSON-able description, for files."""
-        tensors = {"packed": to_host(self._packed), "scale": to_host(self._scale)}
-        info = {
-            "shape": list(self._shape),
-            "layout": self._layout,
-            "group_size": self._group_size,
-        }
-        return entropy_coded(tensors, info) if entropy_code else (tensors, info)
+        return for_files(self.__getstate__(), entropy_code)
 
     @classmethod
     def _from_parts(cls, tensors, info):
-        """Invert `_to_parts`; ValueError for anything that does not fit.
-
-        The codes may be entropy coded.
-        """
-        if not isinstance(info, dict) or not isinstance(info.get("layout", ""), str):
-            raise ValueError(f"the description {info!r} has no layout that is text")
-        if set(tensors) == {"coded", "scale"} and set(info) == {*_INFO, "frequencies"}:
-            tensors, info = entropy_decoded(tensors, info)
-        if set(info) != _INFO:
-            raise ValueError("a packed array needs shape, layout and group_size")
-        if set(tensors) != {"packed", "scale"}:
-            raise ValueError("a packed array needs the tensors packed and scale")
-        return cls(
-            tensors["packed"],
-            tensors["scale"],
-            info["shape"],
-            info["layout"],
-            group_size=info["group_size"],
-        )
+        """Invert `_to_parts`; ValueError for anything that does not fit."""
+        return cls(**of_files(tensors, info))
 
     def save(self, path, *, entropy_code=False):
         """Write to a file that :meth:`load` and :func:`sklearn_ternary.load` read.
@@ -498,44 +471,11 @@ class TernaryArray:
 
         parts = load_tensors(path)
         if set(parts) != {""}:
-            raise ValueError(f"{path} does not hold a single packed array")
-        return cls._from_parts(*parts[""])
-
-
-def _checked(packed, scale, shape, layout, group_size):
-    """The parts of an array, where they fit each other; nothing is copied."""
-    shape = checked_shape(shape)
-    row = get_layout(layout)
-    n_rows, n_values = matrix_shape(shape)
-    if not is_integer(group_size) or group_size < 1:
-        raise ValueError(f"group_size={group_size!r} must be a positive integer")
-    packed, scale = as_array(packed), as_array(scale)
-    expected = (n_rows, row.row_bytes(n_values))
-    if packed.dtype != np.uint8 or packed.shape != expected:
-        raise ValueError(
-            f"packed is {packed.dtype} of shape {packed.shape}; layout {layout!r} "
-            f"stores shape {shape} as uint8 of shape {expected}"
-        )
-    if is_device_array(packed) != is_device_array(scale):
-        raise ValueError("packed and scale are not both on a device")
-    groups = n_groups(n_values, group_size)
-    if scale.dtype not in (np.float32, np.float64):
-        raise ValueError(f"scale is {scale.dtype}; float32 or float64 is required")
-    if scale.shape not in ((n_rows, groups), (1, groups)):
-        raise ValueError(
-            f"scale has shape {scale.shape}; {(n_rows, groups)} or {(1, groups)} "
-            f"is required"
-        )
-    if np.isinf(scale).any() or (scale < 0).any():
-        raise ValueError("scale has infinite or negative values")
-    invalid = _dispatch.find_invalid(contiguous(packed), layout)
-    if invalid >= 0:
-        raise ValueError(
-            f"packed holds bytes that are no codes of layout {layout!r}, "
-            f"the first at unit {invalid}"
-        )
-    group_size = min(int(group_size), max(n_values, 1))
-    return packed, scale, shape, layout, group_size
+            raise ValueError(f"{os.fsdecode(path)} does not hold a single packed array")
+        try:
+            return cls._from_parts(*parts[""])
+        except ValueError as error:
+            raise ValueError(f"{os.fsdecode(path)}: {error}") from None
 
 
 def pack_codes(codes, scale, group_size, shape, layout):

@@ -7,7 +7,11 @@ import pytest
 
 import sklearn_ternary
 from sklearn_ternary import TernaryArray, load, save, ternarize
-from sklearn_ternary.persistence import read_container, write_container
+from sklearn_ternary.persistence import (
+    read_container,
+    save_tensors,
+    write_container,
+)
 
 
 @pytest.fixture
@@ -73,7 +77,10 @@ def test_the_methods_of_the_array_use_the_same_file(path, array):
     save(array, path)
     assert TernaryArray.load(path) == array
     save({"a": array}, path)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=rf"{path.name} does not hold a single"):
+        TernaryArray.load(path)
+    save_tensors(path, {"": ({"packed": np.zeros((1, 3), np.uint8)}, None)})
+    with pytest.raises(ValueError, match=rf"{path.name}: the description None"):
         TernaryArray.load(path)
 
 
