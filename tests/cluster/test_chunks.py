@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.base import clone
+from small_kmeans import bits
 
 from sklearn_ternary import ClusteredKMeans, config_context
 from sklearn_ternary.cluster._chunks import aligned_blocks
@@ -55,15 +56,6 @@ FORMS = {
 def rows(dtype=np.float64, n=N, d=7):
     rng = np.random.default_rng(0)
     return rng.normal(size=(n, d)).astype(dtype) + rng.integers(3, size=(n, 1)) * 2
-
-
-def bits(kmeans):
-    return (
-        kmeans.labels_.tobytes(),
-        kmeans.cluster_centers_.tobytes(),
-        kmeans.inertia_,
-        kmeans.n_iter_,
-    )
 
 
 @pytest.mark.parametrize("form", FORMS)

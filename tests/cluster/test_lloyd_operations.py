@@ -60,11 +60,6 @@ def shape(request):
     return request.param
 
 
-@pytest.fixture(params=DTYPES, ids=lambda t: t.__name__)
-def dtype(request):
-    return request.param
-
-
 @pytest.fixture
 def options(isa):
     return {"n_threads": 3, "isa": isa}
