@@ -20,7 +20,7 @@ fit         Whole fits with drawn starts, the mean of five with other random num
 reach       Fits of as many iterations as a contestant needs to come within 0.1 % of
             the inertia at which scikit-learn ends, from the same start, drawn by
             k-means++; the mean of five starts.
-int8        Iterations of precision="float" beside those of "int8".
+int8        Iterations of precision="float" beside those of "auto" and "int8".
 
 Ratios are the peer's time over ours, and `of_sgemm` is the rate of products that
 comparing all rows with all centres in every iteration, and once more at the end, would
@@ -78,7 +78,7 @@ TURN_SECONDS = 0.05
 LADDER = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 300)
 WITHIN = 1.001
 SEEDS = 5
-OURS, INT8 = "ours", "ours, int8"
+OURS, AUTO, INT8 = "ours", "ours, auto", "ours, int8"
 INSTALL = {
     "scikit-learn-intelex": "pip install scikit-learn-intelex",
     "faiss": "pip install faiss-cpu",
@@ -275,7 +275,7 @@ def _precisions():
     """Contestants of the task that compares precisions."""
     return {
         name: _with(partial(ClusteredKMeans, precision=precision), None)
-        for name, precision in ((OURS, "float"), (INT8, "int8"))
+        for name, precision in ((OURS, "float"), (AUTO, "auto"), (INT8, "int8"))
     }
 
 
@@ -296,8 +296,8 @@ def _compare_codes(rows, X, start, n_iter, k):
     )
     apart = np.linalg.norm(exact - coarse) / np.linalg.norm(exact - exact.mean(axis=0))
     rows[INT8]["centers_apart"] = float(apart)
-    for name, row in rows.items():
-        row["bytes_per_row"] = sizes[name]
+    for name, size in sizes.items():
+        rows[name]["bytes_per_row"] = size
 
 
 def _sgemm_rate(n_threads, size=1024):

@@ -116,7 +116,11 @@ def cluster(source, n_clusters, target, name, force, as_json, n_init, seed, **op
         X = reader.memory_map(name) if reader.maps(name) else reader.read(name)
         kmeans = ClusteredKMeans(n_clusters, random_state=seed, **options)
         started = time.perf_counter()
-        _fit(kmeans, X)
+        try:
+            _fit(kmeans, X)
+        except ValueError as error:
+            # Further lines of scikit-learn's advise on other estimators.
+            raise reader.error(str(error).splitlines()[0]) from error
         seconds = time.perf_counter() - started
         _write(out, ending, kmeans)
         sizes = np.bincount(kmeans.labels_, minlength=n_clusters)

@@ -4,6 +4,7 @@ import numpy as np
 
 from sklearn_ternary._reference.lloyd import POTENTIAL_ROWS
 from sklearn_ternary.cluster._distances import row_parts
+from sklearn_ternary.cluster._magnitude import exponent_for, largest_of, times_power
 
 # Squared distances to all candidates are kept up to this size; beyond, those to the
 # one that becomes a centre are found again.
@@ -36,6 +37,9 @@ def draw_seeds(rows, n_clusters, weight, random_state, n_local_trials=None):
     if n_local_trials is None:
         n_local_trials = 2 + int(np.log(n_clusters))
     indices = np.empty(n_clusters, dtype=int)
+    if weight is not None:
+        # Products with squared distances have to stay within the range.
+        weight = times_power(weight, -exponent_for(largest_of(weight)))
     indices[0] = _draw_first(random_state.random_sample(), weight, n)
     seeding = rows.start_seeding(weight, n_local_trials)
     runs = seeding.choose(indices[:1])

@@ -27,7 +27,9 @@ def given_centers(estimator):
         init = to_host(from_device(estimator.init))
         if is_checked(init) and np.isfinite(init).all():
             return init
-        return check_array(init, dtype=[np.float64, np.float32], order="C")
+        return check_array(
+            init, dtype=[np.float64, np.float32], order="C", input_name="init"
+        )
     return None
 
 
@@ -106,7 +108,9 @@ class Start:
             )
         if centers is None:
             centers = init(self.data.X, n_clusters, random_state=self.random_state)
-            centers = check_array(to_host(centers), dtype=rows.dtype, order="C")
+            centers = check_array(
+                to_host(centers), dtype=rows.dtype, order="C", input_name="init"
+            )
         centers = np.ascontiguousarray(centers, dtype=rows.dtype)
         _check_shape(centers, n_clusters, rows.shape[1])
         if not rows.directions:

@@ -113,6 +113,19 @@ def test_greedy_seeds_are_better():
     assert mean_inertia(None) < mean_inertia(1)
 
 
+@pytest.mark.edge
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+def test_weights_of_any_magnitude_draw_the_same(container):
+    X, _ = blobs(500, 4, 6)
+    weight = np.random.default_rng(0).random(len(X))
+    seeds = [
+        kmeans_plusplus(container(X), 9, sample_weight=weight * scale, random_state=0)
+        for scale in (1.0, 2.0**1000, 2.0**-1000)
+    ]
+    for _, indices in seeds[1:]:
+        np.testing.assert_array_equal(indices, seeds[0][1])
+
+
 def test_zero_weights_are_not_drawn():
     X, _ = blobs(200, 3, 4)
     weight = np.ones(200)

@@ -3,7 +3,10 @@
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from sklearn_ternary import ClusteredKMeans
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -104,6 +107,25 @@ def test_equal_sizes_are_measured(monkeypatch):
         X, start = balanced.rows_of(200, 3, 4)
         other = theirs(4, 50, 50, init=start, n_init=1, max_iter=50, tol=0).fit(X)
         assert rows[0]["inertia"] >= 0.99 * other.inertia_
+
+
+def test_the_grid_is_measured(monkeypatch):
+    grid = load("kmeans_grid", monkeypatch)
+    monkeypatch.setattr(grid, "PINNED_SHAPE", (300, 4, 3))
+    monkeypatch.setattr(grid, "PINNED_ITERATIONS", 3)
+    rows = grid.measure_all(grid.TASKS, [(200, 3, 4), (300, 8, 2)], 2, 1)
+    assert [row["n_threads"] for row in rows] == [2, 2, 1, 2]
+    results = {
+        "machine": {"cpu": "cpu", "n_cpus": 2, "date": "today"},
+        "results": rows,
+    }
+    assert "NumPy, products" in grid.report(results)[-1]
+    # All contestants do the same.
+    X, start = grid.rows_of(300, 8), grid.rows_of(5, 8)
+    centers = [step(X, start) for step in (grid.by_products, grid.by_differences)]
+    ours = ClusteredKMeans(5, init=start, max_iter=1, tol=0).fit(X)
+    for found in centers:
+        np.testing.assert_allclose(found, ours.cluster_centers_, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.memory
