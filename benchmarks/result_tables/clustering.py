@@ -125,9 +125,9 @@ def kmeans_grid():
     )
     caption = conditions(
         data,
-        "float32, the same start and number of iterations: 2 to 10, in the last rows "
-        "100. The first version in NumPy is of two matrix products, the second one "
-        "subtracts all centres from all rows, where that fits 256 MiB.",
+        "float32, the same start and number of iterations: 4 to 100. The first version "
+        "in NumPy is of two matrix products, the second one subtracts all centres from "
+        "all rows, where that fits 256 MiB.",
     )
     return Table(header, cells, caption)
 
