@@ -67,9 +67,62 @@ static double F(distance)(const T *x, const T *c, ptrdiff_t d, double limit)
 #endif
 }
 
+#if STERN_USE_AVX512
+/* `distance` of 8 rows. */
+INLINE VD F(eight_distances)(const T *x, ptrdiff_t d, const T *centers,
+                             const int32_t *labels)
+{
+    VD acc[8];
+    const T *center[8];
+    _Pragma("GCC unroll 8")
+    for (int r = 0; r < 8; ++r) {
+        center[r] = centers + labels[r] * d;
+        acc[r] = (VD){0};
+    }
+    ptrdiff_t t = 0;
+    for (; t + 8 <= d; t += 8)
+        _Pragma("GCC unroll 8")
+        for (int r = 0; r < 8; ++r) {
+            const VD v = WIDEN(x + r * d + t) - WIDEN(center[r] + t);
+            acc[r] += v * v;
+        }
+    if (t < d) {
+        const __mmask8 there = (__mmask8)((1u << (d - t)) - 1);
+        _Pragma("GCC unroll 8")
+        for (int r = 0; r < 8; ++r) {
+            const VD v = WIDEN_SOME(x + r * d + t, there)
+                         - WIDEN_SOME(center[r] + t, there);
+            acc[r] += v * v;
+        }
+    }
+    /* Two rows, then four in a vector; even ones in one and odd ones in the other. */
+    __m512d four[4], two[2];
+    _Pragma("GCC unroll 4")
+    for (int i = 0; i < 4; ++i) {
+        const int first = i / 2 + i % 2 * 4;
+        const __m512d a = (__m512d)acc[first], b = (__m512d)acc[first + 2];
+        four[i] = _mm512_add_pd(_mm512_shuffle_f64x2(a, b, 0x44),
+                                _mm512_shuffle_f64x2(a, b, 0xee));
+    }
+    _Pragma("GCC unroll 2")
+    for (int i = 0; i < 2; ++i) {
+        const __m512d a = four[2 * i], b = four[2 * i + 1];
+        two[i] = _mm512_add_pd(_mm512_shuffle_f64x2(a, b, 0x88),
+                               _mm512_shuffle_f64x2(a, b, 0xdd));
+    }
+    return (VD)_mm512_add_pd(_mm512_unpacklo_pd(two[0], two[1]),
+                             _mm512_unpackhi_pd(two[0], two[1]));
+}
+#endif
+
 static void F(label_distances)(const T *x, ptrdiff_t n, ptrdiff_t d, const T *centers,
                                const int32_t *labels, double *distances)
 {
-    for (ptrdiff_t i = 0; i < n; ++i)
+    ptrdiff_t i = 0;
+#if STERN_USE_AVX512
+    for (; i + 8 <= n; i += 8)
+        STORE_D(distances + i, F(eight_distances)(x + i * d, d, centers, labels + i));
+#endif
+    for (; i < n; ++i)
         distances[i] = F(distance)(x + i * d, centers + labels[i] * d, d, INFINITY);
 }
