@@ -7,6 +7,7 @@ import numpy as np
 from sklearn_ternary._kernels import _lloyd, _lloyd_codes, _lloyd_csr
 from sklearn_ternary._kernels._cpu_features import ISA_LEVELS
 from sklearn_ternary._reference.lloyd import (
+    PARTS_BYTES,
     POTENTIAL_ROWS,
     TILE,
     TILES_BYTES,
@@ -131,7 +132,7 @@ def iterate(
     state = labels, upper, lower
     own = makes_tiles(X.shape[1], X.dtype, isa) and codes is None
     if own:
-        tiles = _room_for_parts(X)
+        tiles = _room_for_parts(X, len(upper) > 0)
     shared = _shared(X, centers, frame, tiles, codes, state, first, n_threads, isa, own)
     kept = np.empty((3, *centers.shape), dtype=centers.dtype)
     kept[0], kept[1] = centers, centers if first else previous
@@ -148,12 +149,12 @@ def _come_back():
     """Nothing: that is when Python sees signals, and raises KeyboardInterrupt."""
 
 
-def _room_for_parts(X):
+def _room_for_parts(X, bounded):
     """Room for first parts of the rows and two lengths; None for too many rows."""
     n, d = X.shape
     shape = -(-n // TILE), (d + 1) // 2 + 2, TILE
     size = math.prod(shape) * X.itemsize
-    if size > TILES_BYTES:
+    if size > (TILES_BYTES if bounded else PARTS_BYTES):
         return None
     # What the unit loads are whole lines of the cache if the first begins with one.
     room = np.empty(size + 64, dtype=np.uint8)
@@ -177,10 +178,11 @@ def _shared(
     size = group_size(k, groups) if groups else 0
     if makes_tiles(X.shape[1], X.dtype, isa) and not own_tiles:
         tiles = None
-    block = _BLOCK
+    # Of more rows at once, those that first parts leave open fill tiles.
+    block = _lloyd.SCREEN_ROWS if own_tiles and tiles is not None else _BLOCK
     if groups:
         fit = _BLOCK_BYTES // (dtype.itemsize * d) // TILE * TILE
-        block = max(TILE, min(block, fit))
+        block = max(TILE, min(_BLOCK, fit))
     step, share = (dtype.type(0), 1.0) if codes is None else (codes.step, codes.share)
     n_values, n_moves, n_words, n_scratch, n_found = _lloyd.room(
         8 * dtype.itemsize, d, k, groups, size, step, block, level

@@ -15,6 +15,7 @@ from sklearn_ternary._kernels._lloyd_loops cimport (
     COLUMNS,
     POTENTIAL,
     STERN_LLOYD_BLOCK,
+    STERN_LLOYD_SCREEN,
     STERN_LLOYD_SPLIT_FROM,
     STERN_LLOYD_TILE,
     rows_of,
@@ -32,6 +33,7 @@ from sklearn_ternary._kernels._lloyd_loops cimport (
 from sklearn_ternary._kernels._openmp cimport omp_get_num_threads, omp_get_thread_num
 
 BLOCK_ROWS = STERN_LLOYD_BLOCK
+SCREEN_ROWS = STERN_LLOYD_SCREEN
 SPLIT_FROM = STERN_LLOYD_SPLIT_FROM
 
 
@@ -359,11 +361,13 @@ def move_rows(
             stern_lloyd_f32_for(isa).move_rows(
                 &X[0, 0] + i * d, rows_of(s, slice_rows, n), d, first, end, w,
                 &old_labels[i], &labels[i], &sums[0, 0, 0] + s * k * d, total, count,
+                NULL,
             )
         else:
             stern_lloyd_f64_for(isa).move_rows(
                 &X[0, 0] + i * d, rows_of(s, slice_rows, n), d, first, end, w,
                 &old_labels[i], &labels[i], &sums[0, 0, 0] + s * k * d, total, count,
+                NULL,
             )
 
 

@@ -5,6 +5,7 @@ cdef extern from "lloyd.h" nogil:
     enum:
         STERN_LLOYD_TILE
         STERN_LLOYD_BLOCK
+        STERN_LLOYD_SCREEN
         STERN_LLOYD_AMX
         STERN_LLOYD_SPLIT_FROM
 
@@ -71,10 +72,10 @@ cdef extern from "lloyd.h" nogil:
             float *, const float *, int, const float *, const float *, float *,
             Py_ssize_t, double *
         ) noexcept nogil
-        void (*move_rows)(
+        Py_ssize_t (*move_rows)(
             const float *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
             const float *, const int32_t *, const int32_t *, double *, double *,
-            int64_t *
+            int64_t *, uint8_t *
         ) noexcept nogil
         void (*label_distances)(
             const float *, Py_ssize_t, Py_ssize_t, const float *, const int32_t *,
@@ -99,10 +100,10 @@ cdef extern from "lloyd.h" nogil:
             const double *, double *, const double *, int, const double *,
             const double *, double *, Py_ssize_t, double *
         ) noexcept nogil
-        void (*move_rows)(
+        Py_ssize_t (*move_rows)(
             const double *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
             const double *, const int32_t *, const int32_t *, double *, double *,
-            int64_t *
+            int64_t *, uint8_t *
         ) noexcept nogil
         void (*label_distances)(
             const double *, Py_ssize_t, Py_ssize_t, const double *, const int32_t *,

@@ -30,6 +30,8 @@ SLICE_ROWS = 1024
 # Rows are kept transposed from step to step up to this size; beyond, each step
 # transposes them anew, tile by tile.
 TILES_BYTES = 32 * 2**20
+# Where nothing else is kept of them, there is room for so many bytes of parts of rows.
+PARTS_BYTES = 44 * 2**20
 MAX_SLICES = 16
 
 _PANEL = 2**20  # values of a temporary array

@@ -510,6 +510,24 @@ def test_near_ties_are_decided_in_double(seed, d, k, gap, offset, power, dtype):
                         np.testing.assert_array_equal(state[0], expected)
 
 
+@pytest.mark.parametrize(
+    "shape", [(1, 17, 5), (33, 16, 100), (4140, 16, 64), (700, 32, 130), (530, 31, 50)]
+)
+def test_near_ties_of_rows_that_a_step_of_the_tile_unit_takes(shape, isa):
+    """Around its panels (16 centres, 4 at a time) and 16, 512 and 4096 rows."""
+    n, d, k = shape
+    for gap in (0, -5000):
+        X, centers = near_ties(np.random.default_rng(n), n, d, k, np.float32, gap)
+        # Some rows are as far from the others as some of these are long.
+        X[:: n // 7 + 1] *= 4
+        expected = _reference.nearest_centers(X, centers, None)
+        labels = start_bounds(n, 1)[0]
+        parts = X, None, centers, None, frame_of(X), None, labels, *no_bounds()
+        sums = zero_sums(k, d, n_slices(n, k, d))
+        cpu.iterate(*parts, *sums, 1, 0, n_threads=1, isa=isa)
+        np.testing.assert_array_equal(labels, expected)
+
+
 def test_score_errors_stay_within_their_bound(isa):
     """The rounding of scores in single precision, against what certainty allows."""
     rng = np.random.default_rng(0)

@@ -21,6 +21,7 @@
 enum {
     STERN_LLOYD_TILE = 32,
     STERN_LLOYD_BLOCK = 256,  /* most rows of a call */
+    STERN_LLOYD_SCREEN = 4096, /* of one that has parts of them and no bounds */
     STERN_LLOYD_PANEL = 16,   /* centres of a panel */
     STERN_LLOYD_AMX = 4,      /* a level beside those of cpu_features.h */
     STERN_LLOYD_BIAS = 1 << 30, /* of scores in integers */
@@ -98,7 +99,7 @@ enum {
                       T *scratch, void *words);                                        \
         /* Nearest centres of n <= STERN_LLOYD_BLOCK rows. Without tiles, scratch holds \
          * one. For the tile unit tiles are such parts, from STERN_LLOYD_SPLIT_FROM    \
-         * columns on. */                                                              \
+         * columns on, of n <= STERN_LLOYD_SCREEN rows. */                                                              \
         void (*nearest)(const stern_centers_##f *c, const T *x, ptrdiff_t n,           \
                         const T *tiles, T *scratch, int32_t *labels);                  \
         /* The same with bounds of the distances in the frame that held before the     \
@@ -131,11 +132,13 @@ enum {
                            const T *closest, T *minima, ptrdiff_t stride,              \
                            double *potential);                                         \
         /* Moves rows from cluster old[i] to new[i]; -1 is none. Columns               \
-         * [first, end) only; totals and counts may be NULL. */                        \
-        void (*move_rows)(const T *x, ptrdiff_t n, ptrdiff_t d, ptrdiff_t first,       \
-                          ptrdiff_t end, const T *weight, const int32_t *old_labels,   \
-                          const int32_t *labels, double *sums, double *totals,         \
-                          int64_t *counts);                                            \
+         * [first, end) only; totals and counts may be NULL. How many moved; unless    \
+         * `touched` is NULL, the clusters are marked there. */                        \
+        ptrdiff_t (*move_rows)(const T *x, ptrdiff_t n, ptrdiff_t d, ptrdiff_t first,  \
+                               ptrdiff_t end, const T *weight,                         \
+                               const int32_t *old_labels, const int32_t *labels,       \
+                               double *sums, double *totals, int64_t *counts,          \
+                               uint8_t *touched);                                      \
         /* Squared distances to the centres of the labels. */                          \
         void (*label_distances)(const T *x, ptrdiff_t n, ptrdiff_t d,                  \
                                 const T *centers, const int32_t *labels,               \

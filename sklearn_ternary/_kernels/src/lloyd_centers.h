@@ -337,8 +337,8 @@ static ptrdiff_t F(slice)(const stern_lloyd_run *run, ptrdiff_t slice, T *scratc
         int32_t *const labels = run->labels + i;
         float *const upper = run->upper ? run->upper + i : NULL;
         float *const lower = run->upper ? run->lower + i : NULL;
-        int32_t old[STERN_LLOYD_BLOCK];
-        if (run->sums)
+        int32_t old[STERN_LLOYD_SCREEN];
+        if (run->sums && !run->first)
             memcpy(old, labels, (size_t)rows * sizeof *old);
         for (ptrdiff_t r = 0; run->fill && r < rows; r += STERN_LLOYD_TILE) {
             const ptrdiff_t left = rows - r;
@@ -359,25 +359,12 @@ static ptrdiff_t F(slice)(const stern_lloyd_run *run, ptrdiff_t slice, T *scratc
             loops->nearest(c, x, rows, tiles, scratch, labels);
         if (!run->sums)
             continue;
-        ptrdiff_t here = 0;
-        for (ptrdiff_t r = 0; r < rows; ++r) {
-            old[r] = run->first ? -1 : old[r];
-            here += old[r] != labels[r];
-        }
-        if (!here)
-            continue;
-        changed += here;
-        for (ptrdiff_t r = 0; r < rows; ++r) {
-            if (old[r] == labels[r])
-                continue;
-            __atomic_store_n(touched + labels[r], 1, __ATOMIC_RELAXED);
-            if (old[r] >= 0)
-                __atomic_store_n(touched + old[r], 1, __ATOMIC_RELAXED);
-        }
+        if (run->first)
+            memset(old, -1, (size_t)rows * sizeof *old);
         const T *weight = run->weight ? (const T *)run->weight + i : NULL;
-        loops->move_rows(x, rows, d, 0, d, weight, old, labels,
-                         run->sums + slice * k * d, run->totals + slice * k,
-                         run->counts + slice * k);
+        changed += loops->move_rows(x, rows, d, 0, d, weight, old, labels,
+                                    run->sums + slice * k * d, run->totals + slice * k,
+                                    run->counts + slice * k, touched);
     }
     /* What rounding leaves of a cluster without rows is none. */
     for (ptrdiff_t j = slice * k; changed && j < (slice + 1) * k; ++j)

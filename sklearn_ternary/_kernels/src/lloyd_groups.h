@@ -222,8 +222,7 @@ static void F(compare_groups)(const F(stern_centers) *c, const F(stern_groups) *
         const ptrdiff_t i = at[r];
         const int32_t own = labels[i];
         if (r + AHEAD < n)
-            for (ptrdiff_t b = 0; b < d; b += 64 / (ptrdiff_t)sizeof(T))
-                __builtin_prefetch(x + at[r + AHEAD] * d + b);
+            F(prefetch_row)(x + at[r + AHEAD] * d, d);
         F(open_row) *o = rows + n_open;
         const T product = F(frame_row)(x + i * d, d, c->scale, c->shift,
                                        g->framed + own * d, scratch + n_open * d,

@@ -46,6 +46,7 @@
  * tiles that reach beyond the first parts of a row then end within the second. */
 #define LEAST_COLUMNS STERN_LLOYD_SPLIT_FROM
 #define PANEL STERN_LLOYD_PANEL
+#define NARROW 32 /* columns of a step of the unit */
 #define ROWS (2 * TILE) /* at a time */
 /* Score of what fills up a panel: its lowest bits may be any. */
 #define NO_CENTER -0x1p126f
@@ -215,22 +216,40 @@ INLINE void multiply_split(const int screen, const uint32_t *words, ptrdiff_t d,
     MEMORY_READY;
 }
 
-/* Best and second of the scores of a panel, that of centre j with j in its lowest four
- * bits, for each of 16 rows. */
+/* Numbers of centres of a panel: from memory, as a compiler that knows them makes each
+ * of them anew, with an instruction more. */
+INLINE const int32_t *centre_numbers(void)
+{
+    static const int32_t numbers[PANEL] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                           8, 9, 10, 11, 12, 13, 14, 15};
+    const int32_t *at = numbers;
+    __asm__("" : "+r"(at));
+    return at;
+}
+
+/* Scores of a centre of a panel for 16 rows, with its number in the lowest four bits. */
+INLINE __m512 numbered(const float *sums, const int32_t *number)
+{
+    return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(
+        _mm512_load_si512(sums), _mm512_set1_epi32(PANEL - 1),
+        _mm512_set1_epi32(*number), 0xb8));
+}
+
+/* Best and second of the scores of a panel for each of 16 rows. Those of even and odd
+ * centres go apart, as each waits for the last. */
 INLINE void best_of_panel(const float *sums, __m512 *best, __m512 *second)
 {
-    const __m512i low = _mm512_set1_epi32(15);
-    __m512 b = _mm512_set1_ps(-INFINITY), s = b;
+    const int32_t *const numbers = centre_numbers();
+    const __m512 none = _mm512_set1_ps(-INFINITY);
+    __m512 b[2] = {none, none}, s[2] = {none, none};
     _Pragma("GCC unroll 16")
     for (int j = 0; j < PANEL; ++j) {
-        const __m512i sum = _mm512_load_si512(sums + 16 * j);
-        const __m512 v = _mm512_castsi512_ps(
-            _mm512_ternarylogic_epi32(low, sum, _mm512_set1_epi32(j), 0xac));
-        s = _mm512_max_ps(s, _mm512_min_ps(b, v));
-        b = _mm512_max_ps(b, v);
+        const __m512 v = numbered(sums + 16 * j, numbers + j);
+        s[j % 2] = _mm512_max_ps(s[j % 2], _mm512_min_ps(b[j % 2], v));
+        b[j % 2] = _mm512_max_ps(b[j % 2], v);
     }
-    *best = b;
-    *second = s;
+    *best = _mm512_max_ps(b[0], b[1]);
+    *second = _mm512_max_ps(_mm512_max_ps(s[0], s[1]), _mm512_min_ps(b[0], b[1]));
 }
 
 /* What the tile unit finds for the rows of two tiles. */
@@ -494,26 +513,35 @@ static void settle_rows(const stern_centers_f32 *c, const stern_groups_f32 *g,
     _tile_release();
 }
 
-/* The same for all of n <= STERN_LLOYD_BLOCK rows, first by the first parts that are
- * kept of them. */
+#include "lloyd_narrow.h"
+
+/* The same for all of n rows, first by the first parts that are kept of them: at most
+ * STERN_LLOYD_SCREEN, with bounds STERN_LLOYD_BLOCK. */
 static void screen_rows(const stern_centers_f32 *c, const stern_groups_f32 *g,
                         const float *x, const uint32_t *parts, ptrdiff_t n,
                         float *scratch, int32_t *labels, float *upper, float *lower)
 {
     const ptrdiff_t size = words_of_screen(c->d);
     float *const found = (float *)behind_tile(scratch, c->d);
-    int16_t open[STERN_LLOYD_BLOCK];
+    int16_t open[STERN_LLOYD_SCREEN];
     ptrdiff_t n_open = 0;
-    begin_split((c->d + 1) / 2);
-    for (ptrdiff_t start = 0; start < n; start += ROWS) {
-        const uint32_t *const first = parts + start / TILE * size;
-        const uint32_t *const words[2] = {first, first + size};
-        const ptrdiff_t rows = n - start < ROWS ? n - start : ROWS;
-        n_open += screen_split(c, g, x, words, rows, found, labels + start,
-                               g ? upper + start : NULL, g ? lower + start : NULL, start,
-                               open + n_open);
+    if (!g && c->d <= NARROW) {
+        for (ptrdiff_t start = 0; start < n; start += NARROW_ROWS)
+            n_open += screen_narrow(c, x, parts + start / TILE * size, start,
+                                    n - start < NARROW_ROWS ? n - start : NARROW_ROWS,
+                                    labels, open + n_open);
+    } else {
+        begin_split((c->d + 1) / 2);
+        for (ptrdiff_t start = 0; start < n; start += ROWS) {
+            const uint32_t *const first = parts + start / TILE * size;
+            const uint32_t *const words[2] = {first, first + size};
+            const ptrdiff_t rows = n - start < ROWS ? n - start : ROWS;
+            n_open += screen_split(c, g, x, words, rows, found, labels + start,
+                                   g ? upper + start : NULL, g ? lower + start : NULL,
+                                   start, open + n_open);
+        }
+        _tile_release();
     }
-    _tile_release();
     if (n_open)
         settle_rows(c, g, x, open, n_open, scratch, labels, upper, lower);
 }
@@ -553,6 +581,7 @@ static void nearest_bounded_split(const stern_centers_f32 *c, const stern_groups
 
 #undef LEAST_COLUMNS
 #undef PANEL
+#undef NARROW
 #undef ROWS
 #undef NO_CENTER
 #undef MEMORY_READY

@@ -1,5 +1,13 @@
 /* Rows into tiles. */
 
+/* A row will be wanted soon. */
+INLINE void F(prefetch_row)(const T *x, ptrdiff_t d)
+{
+    for (ptrdiff_t t = 0; t < d; t += 64 / (ptrdiff_t)sizeof(T))
+        __builtin_prefetch(x + t);
+    __builtin_prefetch(x + d - 1);
+}
+
 /* One step of a transposition: the lanes of a and b in turns, from lane `from` on. */
 INLINE V F(interleave)(V a, V b, const int from)
 {
