@@ -1,12 +1,21 @@
 /* Sums, maxima and searches; included by float_loops.h. */
 
-static inline double F(fold)(double lanes[STERN_LANES])
+#define FOLD(half)                    \
+    for (int j = 0; j < (half); ++j)  \
+        lanes[j] += lanes[j + (half)];
+
+static inline double F(fold16)(double lanes[16])
 {
-    for (int half = STERN_LANES / 2; half; half /= 2)
-        for (int j = 0; j < half; ++j)
-            lanes[j] += lanes[j + half];
+    FOLD(8) FOLD(4) FOLD(2) FOLD(1)
     return lanes[0];
 }
+
+static inline double F(fold)(double lanes[STERN_LANES])
+{
+    FOLD(16)
+    return F(fold16)(lanes);
+}
+#undef FOLD
 
 /* The lanes are summed at most eight registers at a time: level generic, with 16 of
  * two lanes, goes over the chunk twice. */
