@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sklearn_ternary._cpu.by_dtype import by_dtype
 from sklearn_ternary._kernels import _codec, _quantize
 from sklearn_ternary._kernels._cpu_features import ISA_LEVELS
 from sklearn_ternary._layouts import get_layout
@@ -11,6 +12,8 @@ from sklearn_ternary._reference.pack import step_of
 # In the order of `enum stern_layout`.
 _NAMES = ("t2", "t5", "q3", "i4", "i8", "tq1_0", "tq2_0", "i2_s_x86", "i2_s_arm")
 LAYOUT_IDS = {name: i for i, name in enumerate(_NAMES)}
+_UNPACK_VALUES = by_dtype(_codec.unpack_values)
+_CODE_VALUES = by_dtype(_quantize.code_values)
 
 
 def pack(codes, layout, *, n_threads, isa):
@@ -32,7 +35,7 @@ def unpack_values(packed, n_values, layout, scale, group_size, *, n_threads, isa
     """Values of shape (R, n_values), of the dtype of `scale`."""
     step = step_of(scale, get_layout(layout).n_levels)
     values = np.empty((packed.shape[0], n_values), dtype=scale.dtype)
-    _codec.unpack_values(
+    _UNPACK_VALUES[scale.dtype.char](
         packed,
         LAYOUT_IDS[layout],
         step,
@@ -47,7 +50,7 @@ def unpack_values(packed, n_values, layout, scale, group_size, *, n_threads, isa
 def code_values(codes, scale, group_size, n_levels, *, n_threads, isa):
     """Values of codes, of the dtype of `scale`."""
     values = np.empty(codes.shape, dtype=scale.dtype)
-    _quantize.code_values(
+    _CODE_VALUES[scale.dtype.char](
         codes, step_of(scale, n_levels), group_size, values, ISA_LEVELS[isa], n_threads
     )
     return values

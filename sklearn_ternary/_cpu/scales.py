@@ -4,6 +4,7 @@ import numpy as np
 
 from sklearn_ternary import _reference
 from sklearn_ternary._cpu import large_groups
+from sklearn_ternary._cpu.by_dtype import by_dtype
 from sklearn_ternary._kernels import _reduce
 from sklearn_ternary._kernels._cpu_features import ISA_LEVELS
 from sklearn_ternary._reference.groups import n_groups
@@ -15,6 +16,7 @@ SCALE_IDS = {
 _SEARCHED = ("mse", "norm")
 # Scales for which nothing on the way can have left the range; as in scales.c.
 _SAFE = {np.dtype(np.float32): (1e-30, 1e25), np.dtype(np.float64): (1e-130, 1e130)}
+_GROUP_SCALE = by_dtype(_reduce.group_scale)
 
 
 def group_scale(X, group_size, scale, n_levels, *, n_threads, isa):
@@ -34,7 +36,7 @@ def group_scale(X, group_size, scale, n_levels, *, n_threads, isa):
         thresholds = np.empty(shape, dtype=X.dtype)
         room = group_size * (n_levels // 2) if scale in _SEARCHED else 0
         scratch = np.empty((n_threads, room), dtype=X.dtype)
-        doubtful = _reduce.group_scale(
+        doubtful = _GROUP_SCALE[X.dtype.char](
             X,
             group_size,
             SCALE_IDS[scale],

@@ -127,7 +127,7 @@ def on_its_device(function):
 
     @functools.wraps(function)
     def there(*args, **options):
-        if are_of_host(args) and are_of_host(options.values()):
+        if are_of_host((*args, *options.values())):
             return function(*args, **options)
         args = [from_device(value) for value in args]
         options = {key: from_device(value) for key, value in options.items()}

@@ -93,15 +93,14 @@ class TernaryArray:
 
     def _set(self, packed, scale, shape, layout, group_size):
         if isinstance(packed, np.ndarray):
-            packed.setflags(write=False)
-            scale.setflags(write=False)
-        put = object.__setattr__
-        put(self, "_packed", packed)
-        put(self, "_scale", scale)
-        put(self, "_shape", shape)
-        put(self, "_layout", layout)
-        put(self, "_group_size", group_size)
-        put(self, "_matrices", {})
+            packed.setflags(False)
+            scale.setflags(False)
+        _put_packed(self, packed)
+        _put_scale(self, scale)
+        _put_shape(self, shape)
+        _put_layout(self, layout)
+        _put_group_size(self, group_size)
+        _put_matrices(self, {})
 
     def __setattr__(self, name, value):
         raise AttributeError(f"TernaryArray is immutable, cannot set {name!r}")
@@ -476,6 +475,15 @@ class TernaryArray:
             return cls._from_parts(*parts[""])
         except ValueError as error:
             raise ValueError(f"{os.fsdecode(path)}: {error}") from None
+
+
+# The class refuses to be changed: what writes its slots in `_set`.
+_put_packed = TernaryArray._packed.__set__
+_put_scale = TernaryArray._scale.__set__
+_put_shape = TernaryArray._shape.__set__
+_put_layout = TernaryArray._layout.__set__
+_put_group_size = TernaryArray._group_size.__set__
+_put_matrices = TernaryArray._matrices.__set__
 
 
 def pack_codes(codes, scale, group_size, shape, layout):

@@ -94,7 +94,9 @@ def as_matrix(X):
     """The array `X`, in C order, as the matrix that stores it."""
     if not X.flags.c_contiguous:
         X = contiguous(X)
-    return X if X.ndim == 2 else X.reshape(matrix_shape(X.shape))
+    if X.ndim == 2:
+        return X
+    return X.reshape((1, -1) if X.ndim < 2 else matrix_shape(X.shape))
 
 
 def is_integer(value):
