@@ -54,8 +54,8 @@ def _quantize_table(data, wanted):
         "time",
         "NumPy takes",
         "TQ2_0 takes",
-        "of copy speed",
-        "is reading",
+        "copying takes",
+        "reading takes",
     )
     rows = [
         (
@@ -80,8 +80,8 @@ def _quantize_table(data, wanted):
         f"{data['rounds']} rounds ({data['rounds_large']} for 100 Mi values), in "
         f"turns of {data['calls']} calls in one process, so that what fits is in the "
         "caches. “NumPy takes” and “TQ2_0 takes” are multiples of our "
-        "time; the last columns are the times of copying the input, and of only "
-        "reading it on one thread, as shares of it. "
+        "time; the last columns are what copying the input takes, and only reading "
+        "it on one thread, as shares of our time. "
         f"NumPy: `{data['baselines']['numpy']}`; "
         f"TQ2_0: `{data['baselines']['gguf TQ2_0']}`; "
         f"copy: `{data['baselines']['copy']}`; "
