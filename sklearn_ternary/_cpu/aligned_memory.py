@@ -1,5 +1,6 @@
 """Memory for weights: on lines of the cache, from huge pages."""
 
+import contextlib
 import math
 import mmap
 
@@ -15,9 +16,14 @@ def allocate(n_bytes):
         whole -= _HUGE_PAGE
     if whole and hasattr(mmap, "MADV_HUGEPAGE"):
         size = max(whole, n_bytes) + _HUGE_PAGE
-        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        try:
+            memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except OSError as error:
+            # Not an OSError: another backend would take as much.
+            raise MemoryError(f"no memory for {size} bytes ({error})") from None
         start = -np.frombuffer(memory, dtype=np.uint8).ctypes.data % _HUGE_PAGE
-        memory.madvise(mmap.MADV_HUGEPAGE, start, whole)
+        with contextlib.suppress(OSError):  # a kernel may be built without huge pages
+            memory.madvise(mmap.MADV_HUGEPAGE, start, whole)
         return np.frombuffer(memory, np.uint8, n_bytes, start)
     memory = np.empty(n_bytes + 128, dtype=np.uint8)
     start = -memory.ctypes.data % 64
