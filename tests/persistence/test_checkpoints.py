@@ -1,6 +1,6 @@
 """Checkpoints: what is saved comes back, and nothing loses it."""
 
-import importlib.util
+import importlib
 import json
 import math
 import os
@@ -22,13 +22,11 @@ from sklearn_ternary.persistence import (
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def chaos():
-    """The script that breaks checkpoints."""
-    spec = importlib.util.spec_from_file_location("chaos", ROOT / "tools" / "chaos.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def breaking(monkeypatch):
+    """A part of tools/chaos.py, by name."""
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    return lambda name: importlib.import_module(f"breaking_checkpoints.{name}")
 
 
 DTYPES = ["?", "u1", "i1", "u2", "i2", "f2", "u4", "i4", "f4", "u8", "i8", "f8"]
@@ -215,19 +213,21 @@ assert "sklearn" not in sys.modules
 # -- a quick version of tools/chaos.py ------------------------------------------
 
 
-def test_kills(chaos):
-    assert int(chaos.kill(8, make_run=chaos.Loop).split()[0]) >= 8
+def test_kills(breaking):
+    processes = breaking("processes")
+    assert int(processes.kill(8, make_run=processes.Loop).split()[0]) >= 8
 
 
-def test_every_state_of_the_disk(chaos):
-    chaos.crash(keeps=[1], n_saves=3)
+def test_every_state_of_the_disk(breaking):
+    breaking("power_failures").crash(keeps=[1], n_saves=3)
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_missing_step_would_be_found(chaos, monkeypatch, call):
+def test_a_missing_step_would_be_found(breaking, monkeypatch, call):
     """Without flushing, or with an old name removed first, checkpoints are lost."""
+    disk = breaking("power_failures")
     if call == "fsync":
-        monkeypatch.setattr(chaos.Recorder, "fsync", lambda self, fd: None)
+        monkeypatch.setattr(disk.Recorder, "fsync", lambda self, fd: None)
     else:
 
         def replace(self, source, target):
@@ -236,25 +236,40 @@ def test_a_missing_step_would_be_found(chaos, monkeypatch, call):
             os.replace(source, target)
             self.events.append(("rename", source, target))
 
-        monkeypatch.setattr(chaos.Recorder, "replace", replace)
-    with pytest.raises((chaos.LostError, ValueError)):
-        chaos.crash(keeps=[2], n_saves=2)
+        monkeypatch.setattr(disk.Recorder, "replace", replace)
+    with pytest.raises((breaking("checkpoints").LostError, ValueError)):
+        disk.crash(keeps=[2], n_saves=2)
 
 
-def test_failing_calls(chaos, monkeypatch):
-    monkeypatch.setattr(chaos, "FAILURES", chaos.FAILURES[-3:])
-    chaos.iofault()
+def test_failing_calls(breaking, monkeypatch):
+    faults = breaking("io_faults")
+    monkeypatch.setattr(faults, "FAILURES", faults.FAILURES[-3:])
+    faults.iofault()
 
 
-def test_changed_bytes(chaos):
-    chaos.bitflip(size=50, stride=11)
+def test_changed_bytes(breaking):
+    breaking("damage").bitflip(size=50, stride=11)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
-def test_two_writers(chaos):
-    chaos.race(60)
+def test_two_writers(breaking):
+    breaking("processes").race(60)
 
 
-def test_killed_and_interrupted_trainings(chaos):
-    assert int(chaos.kill(4, make_run=lambda: chaos.Training(8)).split()[0]) >= 4
-    chaos.interrupt(2, make_run=lambda: chaos.Training(8))
+def test_killed_and_interrupted_trainings(breaking):
+    processes = breaking("processes")
+
+    def make_run():
+        return processes.Training(8)
+
+    assert int(processes.kill(4, make_run=make_run).split()[0]) >= 4
+    processes.interrupt(2, make_run=make_run)
+
+
+def test_the_script(breaking, capsys):
+    """Its commands are those that it names."""
+    breaking("checkpoints")  # the folder is where modules are looked for
+    chaos = importlib.import_module("chaos")
+    assert chaos.main(["race", "--n", "4"]) == 0
+    assert capsys.readouterr().out.startswith("race: 4 saves by two writers")
+    assert all(f"chaos.py {name}" in chaos.__doc__ for name in [*chaos.COMMANDS, "all"])

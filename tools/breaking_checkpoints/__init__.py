@@ -1,0 +1,1 @@
+"""What `chaos.py` does to checkpoints, and what has to hold then."""
