@@ -34,7 +34,9 @@ def silhouette_sums(X, labelings, directions, fraction):
         def work(rows):
             return _in_panels(cupy, X, labelings, directions, rows)
 
-        budget = fraction * free_bytes(cupy) / (8 * _ARRAYS * len(X))
+        most = max(int(labels.max()) + 1 for labels in labelings)
+        held = 8 * len(X) * (2 * X.shape[1] + most)
+        budget = (fraction * free_bytes(cupy) - held) / (8 * _ARRAYS * len(X))
         return halving(cupy, max(1, min(len(X), int(budget))), work)
 
 
@@ -48,13 +50,12 @@ def _in_panels(cupy, X, labelings, directions, rows):
         X -= X.mean(axis=0)
     squares = (X * X).sum(axis=1)
     labels = [cupy.asarray(one) for one in labelings]
-    members = [_members(cupy, one) for one in labels]
     totals = np.zeros(len(labels))
     for start in range(0, len(X), rows):
         part = slice(start, min(start + rows, len(X)))
         between = _distances(cupy, X, squares, part, directions)
-        for i, member in enumerate(members):
-            found = silhouettes_of(between @ member, labels[i], labels[i][part])
+        for i, one in enumerate(labels):
+            found = silhouettes_of(between @ _members(cupy, one), one, one[part])
             totals[i] += float(found.sum())
     return totals
 

@@ -349,6 +349,26 @@ def test_silhouettes_in_panels(cupy, monkeypatch):
     np.testing.assert_allclose(scores, wanted, atol=1e-6)
 
 
+def test_silhouettes_take_no_more_than_their_part(cupy, monkeypatch):
+    """However many labellings there are."""
+    labels = [np.arange(len(X)) % k for k in range(2, 30)]
+    there = cupy.asarray(X)
+    wanted = silhouettes.silhouette_sums(there, labels, False, 1.0)
+    taken = []
+
+    class Watched(cupy._Block):
+        def __init__(self, nbytes):
+            super().__init__(nbytes)
+            taken.append(cupy._state.used)
+
+    monkeypatch.setattr(cupy, "_Block", Watched)
+    monkeypatch.setattr(cupy, "memory_limit", 200_000)
+    cupy.get_default_memory_pool().free_all_blocks()
+    sums = silhouettes.silhouette_sums(there, labels, False, 0.5)
+    np.testing.assert_allclose(sums, wanted, rtol=1e-9)
+    assert max(taken) <= there.nbytes + 0.5 * 200_000
+
+
 def test_precision_is_suggested(cupy):
     there = on_device(cupy, 1, X)
     assert q.suggest_precision(there, 15, scale="absmean") == q.suggest_precision(
