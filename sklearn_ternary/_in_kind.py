@@ -14,7 +14,7 @@ from sklearn_ternary._gpu.arrays import (
 )
 from sklearn_ternary._validation import (
     check_finite,
-    is_small_float,
+    fits_float32,
     validated_on_device,
 )
 
@@ -41,7 +41,7 @@ def validated(estimator, X, *, reset, **options):
     ----------
     estimator : estimator
     X : array-like of shape (n, d)
-        float16 and bfloat16 become float32, other numbers float64.
+        Of float32, which float16 and bfloat16 become, or converted to float64.
     reset : bool
         Whether `estimator` learns the number and the names of the features.
     **options : dict
@@ -58,7 +58,7 @@ def validated(estimator, X, *, reset, **options):
         from sklearn.utils.validation import validate_data
 
         options = {
-            "dtype": "float32" if _is_of(X, is_small_float) else ["float64", "float32"],
+            "dtype": "float32" if _is_of(X, fits_float32) else ["float64", "float32"],
             "ensure_all_finite": False,
             **options,
         }
@@ -90,7 +90,7 @@ def in_float16_if(X, values):
     -------
     values : ndarray or CuPy array
     """
-    if not _is_of(X, np.dtype("float16").__eq__):
+    if not _is_of(X, lambda t: t.kind == "f" and t.itemsize == 2):
         return values
     limit = np.finfo(np.float16).max
     values = namespace(values).clip(values, -limit, limit)

@@ -8,9 +8,9 @@ from sklearn_ternary._gpu.arrays import as_array, from_device, is_device_array
 ON_NONFINITE = ("raise", "propagate", "zero")
 
 
-def is_small_float(dtype):
-    """Whether it is float16, or bfloat16 of ml_dtypes: float32 holds its values."""
-    return dtype.kind in "fV" and dtype.itemsize <= 2
+def fits_float32(dtype):
+    """Whether it is float32 of any byte order, float16, or bfloat16 of ml_dtypes."""
+    return dtype.itemsize <= {"f": 4, "V": 2}.get(dtype.kind, -1)
 
 
 def as_float_array(W, name):
@@ -34,14 +34,13 @@ def as_float_array(W, name):
     W = as_array(W)
     if is_device_array(W) and W.dtype in (np.float32, np.float64):
         return W
-    if W.dtype in (np.float32, np.float64):
-        return W.astype(W.dtype.newbyteorder("="), copy=False)
     if W.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: {name} has dtype {W.dtype}")
     if W.dtype.kind in "SUMm" or W.dtype.names:
         raise ValueError(f"{name} has dtype {W.dtype}, real numbers are required")
     try:
-        return W.astype(np.float32 if is_small_float(W.dtype) else np.float64)
+        dtype = np.float32 if fits_float32(W.dtype) else np.float64
+        return W.astype(dtype, copy=False)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{name} of dtype {W.dtype} cannot be converted to float: {error}"
