@@ -189,7 +189,8 @@ extern "C" __global__ void __launch_bounds__(256, 1)
             total += (double)fabsf(residual[i]);
         }
         for (int d = LANES / 2; d; d >>= 1) total += __shfl_xor_sync(WARP, total, d);
-        const float limit = 0.7f * (float)(total / (double)(end - first));
+        const double mean = total / (double)(end - first);
+        const float limit = 0.7f * (float)mean;
         double large = 0;
         int64_t count = 0;
         for (int64_t i = start; i < end; i += LANES)
@@ -201,7 +202,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
             large += __shfl_xor_sync(WARP, large, d);
             count += __shfl_xor_sync(WARP, count, d);
         }
-        const float level = (float)(large / (double)count);
+        const float level = (float)(0.5 * (large / (double)count + mean));
         for (int64_t i = start; i < end; i += LANES) {
             const float r = residual[i];
             const float signed_level = r < 0 ? -level : level;

@@ -179,9 +179,10 @@ def abs_sums(x, bounds):
 def ternary_gradient(gradient, residual, row_bounds, gradient_scale):
     """Round a gradient to three levels, row by row, and keep what that leaves out.
 
-    What is rounded is the scaled gradient and the `residual` of the step before, by
-    the rule of ternary weight networks: values whose magnitude is below `THRESHOLD`
-    times the mean become 0, the others the mean magnitude of the others.
+    What is rounded is the scaled gradient and the `residual` of the step before.
+    Values whose magnitude is below `THRESHOLD` times the mean become 0, as in ternary
+    weight networks, the others halfway from the mean magnitude of all to theirs: less
+    than the level of least squares, so that more is left for later steps to decide.
 
     Parameters
     ----------
@@ -203,6 +204,7 @@ def ternary_gradient(gradient, residual, row_bounds, gradient_scale):
     is_large = ~(np.abs(residual) < _each(limits, row_bounds, residual))
     sums = abs_sums(np.where(is_large, residual, T(0)), row_bounds)
     levels = sums / abs_sums(is_large.astype(gradient.dtype), row_bounds)
+    levels = 0.5 * (levels + means)
     levels = _each(levels.astype(gradient.dtype), row_bounds, residual)
     gradient[...] = np.where(is_large, np.copysign(levels, residual), T(0))
     with np.errstate(invalid="ignore"):

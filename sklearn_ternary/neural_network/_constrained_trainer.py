@@ -75,8 +75,8 @@ class ConstrainedTrainer(TrainedNetwork, CallbackSupportMixin, BaseEstimator):
         Where directions come from.
     quantize_gradients : {"ternary"} or None, default=None
         Whether gradients are rounded to three levels before the optimizer gets them,
-        by the rule of ``"twn"`` with one scale for each unit: what a gradient would be
-        that is kept or sent in 1.6 bits a value.
+        with one scale for each unit: what a gradient would be that is kept or sent in
+        1.6 bits a value.
     error_feedback : bool, default=True
         With `quantize_gradients`: whether what the rounding leaves out is added to
         the gradient of the next step.

@@ -202,8 +202,8 @@ static void F(ternary)(T *gradient, T *residual, ptrdiff_t end, T scale)
         r += g * scale;
         PUT(residual, r);
     }
-    const T mean = (T)(F(magnitudes)(residual, end) / (double)end);
-    const V limit = (T)0.7 * mean - (V){0};
+    const double mean = F(magnitudes)(residual, end) / (double)end;
+    const V limit = (T)0.7 * (T)mean - (V){0};
     const F(mask) sign = (F(mask))(-(V){0});
     const V one = (T)1 - (V){0};
     WIDE sum = {0}, count = {0};
@@ -222,7 +222,8 @@ static void F(ternary)(T *gradient, T *residual, ptrdiff_t end, T scale)
         count += __builtin_convertvector(counted, WIDE);
         sum += __builtin_convertvector((V)((F(mask))r & large), WIDE);
     }
-    const V level = (T)(F(fold_wide)(&sum) / F(fold_wide)(&count)) - (V){0};
+    const double of_large = F(fold_wide)(&sum) / F(fold_wide)(&count);
+    const V level = (T)(0.5 * (of_large + mean)) - (V){0};
     for (ptrdiff_t i = 0; i < end; i += LANES) {
         const int whole = i + LANES <= end;
         V r;
