@@ -13,8 +13,9 @@ from sklearn_ternary._in_kind import HostPickles, validated
 from sklearn_ternary._sklearn_compat import Interval, _fit_context
 from sklearn_ternary.cluster._clustered_kmeans import ClusteredKMeans
 
-# Batches of each kind whose means `fit` compares, at most.
-_N_MEASURED = 2048
+# Batches of each kind whose means `fit` compares, at most; those of eight epochs, or
+# more of few rows, of so many values in all.
+_N_MEASURED, _VALUES_MEASURED = 2048, 2**24
 
 
 def stratified_order(strata, rng):
@@ -211,15 +212,17 @@ class ClusterBatchSampler(HostPickles, BaseEstimator):
         if values.ndim == 1:
             values = values[:, None]
         full = n // self.batch_size
-        if full == 0:
+        if n <= self.batch_size:
             return 1.0
         rng = np.random.default_rng([self._seed, 2**32])
         labels = to_host(self.labels_)
         mean = _mean(values)
         ours = theirs = 0.0
         done = 0
-        while done < min(_N_MEASURED, 8 * full):
-            few = min(full, _N_MEASURED - done)
+        fit = _VALUES_MEASURED // (self.batch_size * values.shape[1])
+        most = min(_N_MEASURED, max(8 * full, fit))
+        while done < most:
+            few = min(full, most - done)
             ours += self._spread(values, mean, stratified_order(labels, rng), few)
             theirs += self._spread(values, mean, rng.permutation(n), few)
             done += few

@@ -173,7 +173,8 @@ class ClusteredKMeans(
     -----
     Fitting takes, beyond the data, 8 bytes for each row, 12 where there are several
     runs, and at most 60 MiB, unless the centres and sums of the clusters in double
-    precision alone are larger.
+    precision alone are larger. ``metric="cosine"`` takes a copy of the rows besides, of
+    at most ``working_memory``.
 
     `X` may also be a sequence of chunks that are never all in memory: a list of
     ``.npy`` files or of arrays, an object that yields arrays of rows whenever it is

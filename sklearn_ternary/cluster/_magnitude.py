@@ -1,10 +1,10 @@
-"""Data near the ends of the range of float64, whose squares leave it."""
+"""Data near the ends of the range of its dtype, whose squares leave it."""
 
 import numpy as np
 from scipy import sparse
 
-_LARGE = 1e140
-_SMALL = 1e-140
+# Between these, squares and sums of many stay within the range.
+_BETWEEN = {np.dtype(np.float64): (1e-140, 1e140), np.dtype(np.float32): (1e-15, 1e15)}
 
 
 def largest_of(array):
@@ -13,12 +13,13 @@ def largest_of(array):
     return float(max(values.max(), -values.min())) if values.size else 0.0
 
 
-def exponent_for(largest):
+def exponent_for(largest, dtype=np.float64):
     """Exponent e such that squares of up to `largest` times 2**-e keep within range.
 
     0 where they do as they are.
     """
-    if largest == 0 or _SMALL < largest < _LARGE:
+    small, large = _BETWEEN[np.dtype(dtype)]
+    if largest == 0 or small < largest < large:
         return 0
     return int(np.frexp(largest)[1])
 

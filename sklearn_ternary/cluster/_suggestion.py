@@ -19,6 +19,12 @@ from sklearn_ternary._gpu.arrays import (
 from sklearn_ternary._in_kind import validated
 from sklearn_ternary._sklearn_compat import Interval, StrOptions, validate_params
 from sklearn_ternary.cluster._clustered_kmeans import ClusteredKMeans
+from sklearn_ternary.cluster._magnitude import (
+    exponent_for,
+    largest_of,
+    times_power,
+    times_square,
+)
 from sklearn_ternary.cluster._number_scores import (
     below_the_chord,
     gaps,
@@ -166,6 +172,9 @@ def suggest_n_clusters(
 
 def _suggestion(X, k_range, method, estimator, n_references, sample_size, random_state):
     candidates = _checked_range(k_range, method, X)
+    # No score depends on the scale.
+    exponent = exponent_for(largest_of(X), X.dtype)
+    X = times_power(X, -exponent)
     random_state = check_random_state(random_state)
     kmeans = _Fits(estimator, random_state)
     fitted = [kmeans.fit(X, k) for k in candidates]
@@ -196,7 +205,7 @@ def _suggestion(X, k_range, method, estimator, n_references, sample_size, random
         k_range=candidates,
         scores=scores,
         errors=errors,
-        inertias=inertias,
+        inertias=np.array([times_square(inertia, exponent) for inertia in inertias]),
     )
 
 
@@ -207,7 +216,11 @@ def _checked(X, estimator):
         X = to_host(X)
     if is_device_array(X):
         return validated(ClusteredKMeans(), X, reset=True)
-    X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
+    # Sums of the largest numbers, which validation takes, may be none.
+    with np.errstate(invalid="ignore"):
+        X = check_array(
+            X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
+        )
     if isinstance(estimator, ClusteredKMeans) and not sparse.issparse(X):
         X = _dispatch.placed(X, config=effective_config())
     return X

@@ -11,7 +11,9 @@ from sklearn_ternary import ClusteredKMeans, config_context
 
 
 @pytest.mark.memory
-@pytest.mark.parametrize("place", ["memory", "float64", "csr", "file", "chunks"])
+@pytest.mark.parametrize(
+    "place", ["memory", "cosine", "float64", "csr", "file", "chunks"]
+)
 @pytest.mark.parametrize("shape", [(100_000, 16, 130), (30_000, 384, 150)], ids=str)
 def test_peak_memory_beyond_the_data(shape, place, tmp_path):
     n, d, k = shape
@@ -24,7 +26,8 @@ def test_peak_memory_beyond_the_data(shape, place, tmp_path):
         np.save(tmp_path / "X.npy", X)
         X = tmp_path / "X.npy"
         X = np.load(X, mmap_mode="r") if place == "file" else [X]
-    kmeans = ClusteredKMeans(k, init=start, max_iter=2)
+    metric = "cosine" if place == "cosine" else "euclidean"
+    kmeans = ClusteredKMeans(k, init=start, max_iter=2, metric=metric)
     tracemalloc.start()
     with config_context(working_memory=16):
         kmeans.fit(X)

@@ -110,6 +110,27 @@ def test_elbow_by_its_definition():
 
 
 @pytest.mark.edge
+@pytest.mark.filterwarnings("error:.*encountered")
+@pytest.mark.parametrize("method", ["silhouette", "elbow", "gap"])
+@pytest.mark.parametrize(
+    ("dtype", "exponent"),
+    [(np.float64, 1018), (np.float64, -1040), (np.float32, 122), (np.float32, -130)],
+)
+def test_no_scale_changes_what_is_suggested(method, dtype, exponent):
+    """Whole numbers, which no power of two rounds."""
+    X, _ = make_blobs(120, 3, centers=4, cluster_std=0.5, random_state=6)
+    X = np.round(X * 4).astype(dtype)
+    plain, scaled = (
+        suggest_n_clusters(
+            rows, range(1 + (method == "silhouette"), 7), method=method, random_state=0
+        )
+        for rows in (X, np.ldexp(X, exponent))
+    )
+    assert scaled.n_clusters == plain.n_clusters == 4
+    np.testing.assert_allclose(scaled.scores, plain.scores, rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.edge
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 def test_few_different_rows():
     X = np.repeat([[0.0, 0], [1, 1], [5, 0]], 5, axis=0)
