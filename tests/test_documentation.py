@@ -389,6 +389,20 @@ def test_targets_are_judged(targets, monkeypatch, tmp_path):
 # Benchmarks: the scripts run, on sizes that say nothing about speed.
 
 
+def test_asv_can_make_what_it_takes_for_benchmarks():
+    """It makes every class with such a method, without arguments."""
+    folder, found = ROOT / "benchmarks", 0
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.ClassDef):
+                continue
+            methods = {f.name: f for f in node.body if isinstance(f, ast.FunctionDef)}
+            if any(re.match("(time|timeraw|mem|peakmem|track)_", m) for m in methods):
+                found += 1
+                assert "__init__" not in methods, f"{path.name}: {node.name}"
+    assert found > 10
+
+
 @pytest.fixture
 def peers(monkeypatch):
     """The script that measures us beside others."""

@@ -191,6 +191,6 @@ class Bench:
             flush=True,
         )
 
-    def time_of(self, amount, kind):
+    def seconds_for(self, amount, kind):
         """Seconds for so many bytes or operations at best; None if not known."""
         return amount / self.limits[kind] if kind in self.limits else None

@@ -26,7 +26,7 @@ def clustering(bench):
     centers = X[:k].copy()
     torch = bench.torch()
     # At best one product in bfloat16 tells all rows.
-    products = bench.time_of(2 * n * d * k, "bfloat16")
+    products = bench.seconds_for(2 * n * d * k, "bfloat16")
     _measure_labels(bench, X, centers, host[:k], products, torch)
     work = clustering_work(bench.sizes, "an iteration")
     if not bench.in_time(work):

@@ -26,9 +26,9 @@ def products(bench):
         if torch:
             others |= _in_torch(torch, W, X)
         if n_rows == 1:
-            limit = bench.time_of(n_results * n_inner / 4, "bytes")
+            limit = bench.seconds_for(n_results * n_inner / 4, "bytes")
         else:
-            limit = bench.time_of(2 * n_results * n_inner * n_rows, "int8")
+            limit = bench.seconds_for(2 * n_results * n_inner * n_rows, "int8")
         ours = _ours(itertools.cycle(matrices), X, bench.config)
         bench.measure(work, ours, limit, others)
 

@@ -22,7 +22,7 @@ def quantizing(bench):
         _, t = _dispatch.group_scale(x, size, "absmean", 3, config=config)
         return _dispatch.quantize_pack(x, t, size, 3, "t2", config=config)
 
-    read, write = bench.time_of(4 * n, "bytes"), bench.time_of(n / 4, "bytes")
+    read, write = bench.seconds_for(4 * n, "bytes"), bench.seconds_for(n / 4, "bytes")
     one, two = (None, None) if read is None else (read + write, 2 * read + write)
     few = x[:, : bench.sizes.few_values]
     others = {"CuPy expressions": lambda: lambda: _expressions(cupy, few)}
