@@ -56,6 +56,10 @@ class PackedMatrix:
         Number of results and number of activations of a product.
     """
 
+    # Products with many matrices in turn find each of them in memory alone: the fewer
+    # objects on the way to the codes, the better.
+    __slots__ = ("_only", "_parts", "shape")
+
     def __init__(
         self,
         packed,
@@ -187,6 +191,17 @@ class PackedMatrix:
 class _Part:
     """Some of the results: codes in the layout of the kernels, and scales."""
 
+    __slots__ = (
+        "_float32",
+        "_matrices",
+        "_scales",
+        "fold",
+        "form",
+        "format",
+        "results",
+        "weights",
+    )
+
     def __init__(self, part, n_columns, format):
         self.results, self.fold = part.results, part.fold
         n_rows = part.results.stop - part.results.start
@@ -215,6 +230,7 @@ class _Part:
         scale[:, :n_rows] = part.scale.T
         self._scales = {scale.dtype: scale}
         self._matrices = {}
+        self._float32 = None  # of them
 
     @property
     def nbytes(self):
@@ -237,7 +253,9 @@ class _Part:
         return self._matrices[dtype]
 
     def multiply_int8(self, X, out, n_threads, isa):
-        matrix, n = self.matrix(_FLOAT32), len(X)
+        matrix, n = self._float32, len(X)
+        if matrix is None:
+            matrix = self._float32 = self.matrix(_FLOAT32)
         levels = vector_level(isa), int8_level(isa, n)
         scratch = np.empty(matrix.int8_scratch(n, levels[1]), np.uint8)
         matrix.multiply_int8(X, scratch, out, *levels, n_threads)

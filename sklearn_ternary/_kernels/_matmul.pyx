@@ -36,8 +36,13 @@ cdef enum:
     # Bytes of activations that are prepared at a time.
     PREPARED_BYTES = 1 << 20
     # Panels are gone through to and fro, in stretches of about so many bytes: what the
-    # last product read last is still in the cache when the next begins with it.
+    # last product read last is still in the cache when the next begins with it. After
+    # this many bytes of other matrices it is not, and forwards is faster.
     STRETCH_BYTES = 1 << 18
+    CACHED_BYTES = 1 << 21
+
+# Bytes of weights that were multiplied so far, by all products.
+cdef Py_ssize_t multiplied = 0
 
 
 def is_built(int level):
@@ -332,6 +337,7 @@ cdef class Matrix:
         stern_matrix m
         uint8_t[::1] weights
         const uint8_t[::1] scale
+        Py_ssize_t last         # when this was multiplied last, as of `multiplied`
         bint backwards
 
     def __cinit__(
@@ -375,6 +381,16 @@ cdef class Matrix:
                     g * m.group_blocks * 16 + first_column + k - g * m.group_size, n,
                 )
                 k = k + n
+
+    cdef bint turn(self) noexcept:
+        """Whether the next product goes backwards; threads may guess wrong."""
+        global multiplied
+        self.backwards = (
+            multiplied - self.last < CACHED_BYTES and not self.backwards
+        )
+        multiplied += self.weights.shape[0]
+        self.last = multiplied
+        return self.backwards
 
     def int8_scratch(self, Py_ssize_t n, int tile_level):
         """Bytes of scratch that n rows of activations need."""
@@ -423,9 +439,8 @@ cdef class Matrix:
             row_product apart
             int8_room room
             int8_t *start = <int8_t *>(scratch + ((-<Py_ssize_t>scratch) & 63))
-            bint backwards = self.backwards
+            bint backwards = self.turn()
             Py_ssize_t first = 0
-        self.backwards = not backwards
         p.loops, p.m = stern_matmul_int8_for(tile_level), m
         p.scale = <const float *>&self.scale[0]
         with nogil:
