@@ -51,7 +51,7 @@ def products():
         f"{limits[f'float_peak {best}'] / 1e9:.0f} GFLOP/s of float32 in vectors "
         f"({_tile_peak(limits, best)}), measured in the same run, as the "
         f"{limits['memory 1'] / 1e9:.0f} GB/s that one thread reads from memory. "
-        f"{_memory_limit(data)}",
+        f"{_memory_limit(data)} {_float_limit(data, best)}",
     )
     return Table(header, rows, caption, words=(0, 2, 3))
 
@@ -70,12 +70,7 @@ def _tile_peak(limits, isa):
 def _memory_limit(data):
     """How far the rate of the memory lets a product be ahead of TQ1_0."""
     rate = data["limits"]["memory 1"]
-    rows = [
-        row
-        for row in data["results"]
-        if row["name"] == "ggml TQ1_0" and row["where"] == "memory"
-        if row["n_threads"] == 1
-    ]
+    rows = _tq1_0(data, "memory")
     if not rows:
         return ""
     found = [
@@ -89,6 +84,32 @@ def _memory_limit(data):
         "1.6875 bits a weight are no fewer bytes to bring: a single vector cannot be "
         "ahead of it by as much as many are."
     )
+
+
+def _float_limit(data, isa):
+    """The same of their multiply-adds for activations of float32."""
+    rate = data["limits"][f"float_peak {isa}"]
+    found = [
+        row["seconds"] * rate / (2 * row["shape"][0] * row["shape"][1])
+        for row in _tq1_0(data, "cache")
+    ]
+    if not found:
+        return ""
+    return (
+        "Products with float32 have to multiply floats: all at their peak, one vector "
+        f"from the caches could be {max(found):.2g}× as fast as TQ1_0, which rounds "
+        "it to 8 bits."
+    )
+
+
+def _tq1_0(data, where):
+    """What TQ1_0 takes for one vector, one thread."""
+    return [
+        row
+        for row in data["results"]
+        if row["name"] == "ggml TQ1_0" and row["where"] == where
+        if row["n"] == 1 and row["n_threads"] == 1
+    ]
 
 
 def compression():
