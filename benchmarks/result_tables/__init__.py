@@ -10,6 +10,7 @@ from result_tables.clustering import (
     kmeans_memory,
     kmeans_memory_training,
     kmeans_rows,
+    kmeans_threads,
 )
 from result_tables.language import language, language_loading
 from result_tables.products import compression, one_sample, products
@@ -43,6 +44,7 @@ TABLES = {
     "kmeans_int8": kmeans_int8,
     "kmeans_rows": kmeans_rows,
     "kmeans_grid": kmeans_grid,
+    "kmeans_threads": kmeans_threads,
     "kmeans_batches": kmeans_batches,
     "kmeans_balanced": kmeans_balanced,
     "kmeans_memory": kmeans_memory,

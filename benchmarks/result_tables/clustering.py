@@ -60,6 +60,35 @@ _KMEANS_TASKS = {
 }
 
 
+def kmeans_threads():
+    """Two threads beside one, and what the machine gives."""
+    data = results("kmeans_threads")
+    cells = [
+        (
+            "×".join(f"{n:,}" for n in row["shape"]),
+            *map(duration, row["seconds"]),
+            *(f"{row[name]:.2f}×" for name in ("gain", "compute_gain", "memory_gain")),
+        )
+        for row in data["results"]
+    ]
+    header = (
+        "rows × columns × clusters",
+        "one thread",
+        "two",
+        "faster",
+        "multiply-adds alone",
+        "reading of memory alone",
+    )
+    caption = conditions(
+        data,
+        "float32; the same start and number of iterations, shortest fits in turns with "
+        "a loop of multiply-adds (by the tile unit where there is one) and one that "
+        "reads memory: where these gain less than two from a second thread, the "
+        "processors of the machine share what they do it with.",
+    )
+    return Table(header, cells, caption)
+
+
 def kmeans_int8():
     """Iterations by codes of 8 bits beside exact ones in floats."""
     data = results("kmeans")

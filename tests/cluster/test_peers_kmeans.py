@@ -41,6 +41,18 @@ def test_scale_is_measured(monkeypatch, tmp_path):
     assert len(scale.report(results)) == 11
 
 
+def test_threads_are_measured_beside_the_machine(monkeypatch):
+    threads = load("kmeans_threads", monkeypatch)
+    monkeypatch.setattr(threads, "TURN_SECONDS", 0)
+    monkeypatch.setattr(threads, "WHILE_SECONDS", 0)
+    (row,) = threads.measure({(300, 20, 4): 3}, 1, 2**20, 10)
+    one, two = row["seconds"]
+    assert row["gain"] == one / two
+    assert row["compute_gain"] > 0 < row["memory_gain"]
+    machine = {"cpu": "cpu", "n_cpus": 2, "date": "today"}
+    assert len(threads.report({"machine": machine, "results": [row]})) == 3
+
+
 def test_all_tasks_are_measured_and_compared(peers):
     plan = [(task, "float32", [(300, 40, 4)], [1]) for task in peers.TASKS]
     by_task = {task: {} for task in peers.TASKS}
