@@ -218,7 +218,7 @@ INLINE void multiply_split(const int screen, const uint32_t *words, ptrdiff_t d,
 
 /* Numbers of centres of a panel: from memory, as a compiler that knows them makes each
  * of them anew, with an instruction more. */
-INLINE const int32_t *centre_numbers(void)
+INLINE const int32_t *center_numbers(void)
 {
     static const int32_t numbers[PANEL] = {0, 1, 2,  3,  4,  5,  6,  7,
                                            8, 9, 10, 11, 12, 13, 14, 15};
@@ -239,7 +239,7 @@ INLINE __m512 numbered(const float *sums, const int32_t *number)
  * centres go apart, as each waits for the last. */
 INLINE void best_of_panel(const float *sums, __m512 *best, __m512 *second)
 {
-    const int32_t *const numbers = centre_numbers();
+    const int32_t *const numbers = center_numbers();
     const __m512 none = _mm512_set1_ps(-INFINITY);
     __m512 b[2] = {none, none}, s[2] = {none, none};
     _Pragma("GCC unroll 16")
