@@ -1,5 +1,7 @@
 """Scales of groups so large that threads share one, or that are not copied."""
 
+from bisect import bisect_right
+
 import numpy as np
 
 from sklearn_ternary._kernels import _reduce
@@ -125,10 +127,10 @@ def _find_thresholds(x, most, out, level, n_threads):
             squares = sum((2 * c + 1) * n.sum(axis=0) for c, n in enumerate(counts))
             low, high, narrower = _reduce.narrow(thresholds, sums, squares, low, high)
             low, high = dtype(low), dtype(high)
-            first = np.flatnonzero(thresholds <= low)[-1]
-            last = np.flatnonzero(thresholds >= high)[0]
+            first = thresholds.searchsorted(low, side="right") - 1
+            last = thresholds.searchsorted(high)
             most_inside = [n[:, first] - n[:, last] for n in counts]
-            if np.sum(most_inside) <= room or not narrower:
+            if sum(n.sum() for n in most_inside) <= room or not narrower:
                 break
             thresholds = np.linspace(low, high, _reduce.N_ABOVE, dtype=dtype)
         inside = [
@@ -159,23 +161,29 @@ def _chain(sample, weights, low, high):
     leads to the solutions. The iterates of the sample, a little outside, are where
     the sums of all values narrow the bracket as far.
     """
-    steps = (np.abs(sample) / weights[:, None]).ravel()
-    weights = np.repeat(weights, len(sample)).astype(np.float64)
-    order = np.argsort(steps)
-    ascending, weights = steps[order], weights[order]
-    above = np.append(np.cumsum((ascending * weights)[::-1])[::-1], 0)
-    means = above / np.append(np.cumsum(weights[::-1])[::-1], 1)
-    ladder = np.empty(_reduce.N_ABOVE, dtype=type(low))
-    half = _reduce.N_ABOVE // 2
-    ladder[0], ladder[-1] = low, high
-    for k in range(1, half):
-        for here, before, outside in (
-            (k, k - 1, 1 - _OUTSIDE),
-            (-1 - k, -k, 1 + _OUTSIDE),
+    magnitudes = np.sort(np.abs(sample))
+    # Items of memoryviews are Python's numbers, which are faster one by one.
+    ascending = memoryview(magnitudes)
+    sums = memoryview(np.cumsum(magnitudes, dtype=np.float64))
+
+    def mean_above(threshold):
+        total = count = 0.0
+        for weight in weights.tolist():
+            rank = bisect_right(ascending, weight * threshold)
+            total += sums[-1] - (sums[rank - 1] if rank else 0.0)
+            count += weight * (len(sums) - rank)
+        return total / max(count, 1.0)
+
+    from_below, from_above = [float(low)], [float(high)]
+    for _ in range(_reduce.N_ABOVE // 2 - 1):
+        for ladder, outside in (
+            (from_below, 1 - _OUTSIDE),
+            (from_above, 1 + _OUTSIDE),
         ):
-            mean = means[np.searchsorted(ascending, ladder[before], side="right")]
-            ladder[here] = mean / 2 * outside if mean else ladder[before]
-    return np.sort(np.clip(ladder, low, high))
+            mean = mean_above(ladder[-1])
+            ladder.append(mean / 2 * outside if mean else ladder[-1])
+    thresholds = np.array(from_below + from_above, dtype=type(low))
+    return np.sort(np.clip(thresholds, low, high))
 
 
 def _sums_above(x, thresholds, level, n_threads):
