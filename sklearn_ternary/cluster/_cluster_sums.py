@@ -49,8 +49,8 @@ class ClusterSums:
 
     def settle(self):
         """What rounding leaves of a cluster without rows is none."""
-        empty = self.counts == 0
-        if empty.any():
+        if not self.counts.all():
+            empty = self.counts == 0
             self.sums[empty] = 0
             self.totals[empty] = 0
 

@@ -1,7 +1,6 @@
 """Distances of rows to the centres of their labels, a few at a time."""
 
 import numpy as np
-from sklearn.utils import gen_batches
 
 from sklearn_ternary._gpu.arrays import is_device_array, like, to_host
 from sklearn_ternary._reference.lloyd import POTENTIAL_ROWS
@@ -12,7 +11,7 @@ ROWS = 2**18
 
 def row_parts(n):
     """Slices of so many rows at most."""
-    return gen_batches(n, ROWS)
+    return (slice(i, min(i + ROWS, n)) for i in range(0, n, ROWS))
 
 
 def distance_sums(rows, weight, centers, labels):
@@ -32,9 +31,10 @@ def distance_sums(rows, weight, centers, labels):
     -------
     total, largest : float
     """
-    sums, largest = [], []
+    sums, largest = [], 0.0
     for part, distances in rows.distance_parts(centers, labels):
-        largest.append(float(distances.max()))
+        # Not a number stays one.
+        largest = np.maximum(largest, float(distances.max()))
         if weight is not None:
             distances *= like(weight[part], distances)
         if is_device_array(distances):
@@ -42,7 +42,7 @@ def distance_sums(rows, weight, centers, labels):
         else:
             starts = range(0, len(distances), POTENTIAL_ROWS)
             sums.append(np.add.reduceat(distances, starts))
-    return float(np.concatenate(sums).sum()), float(np.max(largest))
+    return float(np.concatenate(sums).sum()), float(largest)
 
 
 def count_labels(labels, n_clusters, weight=None):

@@ -1,5 +1,7 @@
 """The frame in which scores are computed: near the data, of a convenient size."""
 
+import math
+
 import numpy as np
 
 from sklearn_ternary._reference.lloyd import Frame
@@ -28,12 +30,12 @@ def make_frame(origin, radius, dtype):
     """
     exponent = 0
     if 0 < radius < np.inf:
-        exponent = _RADIUS_EXPONENT - int(np.frexp(radius)[1])
+        exponent = _RADIUS_EXPONENT - math.frexp(radius)[1]
         farthest = float(np.abs(origin).max()) + radius
-        exponent = min(exponent, _ORIGIN_EXPONENT - int(np.frexp(farthest)[1]))
+        exponent = min(exponent, _ORIGIN_EXPONENT - math.frexp(farthest)[1])
         info = np.finfo(dtype)
         exponent = max(info.minexp, min(exponent, info.maxexp - 1))
-    scale = dtype.type(np.ldexp(1.0, exponent))
+    scale = dtype.type(math.ldexp(1.0, exponent))
     shift = np.ascontiguousarray(origin.astype(dtype) * scale)
     return Frame(shift, scale)
 

@@ -37,5 +37,7 @@ def times_power(array, exponent):
 
 def times_square(inertia, exponent):
     """`inertia` of data scaled by 2**-exponent, as it is unscaled."""
+    if exponent == 0:
+        return float(inertia)
     with np.errstate(over="ignore", under="ignore"):
         return float(np.ldexp(inertia, 2 * exponent))

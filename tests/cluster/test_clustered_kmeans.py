@@ -281,3 +281,13 @@ def test_parameters_of_the_class_itself_are_validated_too():
     with pytest.raises(ValueError, match="'max_iter' parameter of Ours"):
         Ours(tol=0, max_iter=0).fit(np.eye(9))
     Ours(tol=0.5).fit(np.eye(9))
+
+
+def test_equal_values_of_other_types_are_validated():
+    X = np.arange(8.0).reshape(4, 2)
+    for _ in range(2):
+        ClusteredKMeans(2, max_iter=7, tol=1).fit(X)
+    for wrong in ({"n_clusters": 2.0}, {"max_iter": 7.0}, {"n_init": 0}):
+        for _ in range(2):
+            with pytest.raises(ValueError, match=f"'{next(iter(wrong))}' parameter"):
+                ClusteredKMeans(**{"n_clusters": 2, **wrong}).fit(X)
