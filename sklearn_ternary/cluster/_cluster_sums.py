@@ -30,17 +30,13 @@ class ClusterSums:
         self.totals = np.zeros(shape)
         self.counts = np.zeros(shape, dtype=np.int64)
 
-    def clear(self):
-        """No cluster has rows."""
+    def renew(self, rows, weight, labels):
+        """Add up the rows of each cluster anew."""
         for array in (self.sums, self.totals, self.counts):
             array.fill(0)
-
-    def move(self, rows, weight, old_labels, labels):
-        """Move rows between clusters."""
-        n = rows.shape[0]
+        n, none = rows.shape[0], np.full_like(labels, -1)
         for part, block in rows.blocks():
-            self.move_part(block, part, n, weight, old_labels, labels)
-        self.settle()
+            self.move_part(block, part, n, weight, none, labels)
 
     def move_part(self, block, part, n_rows, weight, old_labels, labels):
         """Move rows of the slice `part` of all, given the labels of all."""

@@ -95,8 +95,7 @@ class _OneByOne:
         labels = self.labels
         # What rows that came and went left in the sums is rounding: once more, of
         # the rows that there are.
-        self.sums.clear()
-        self.sums.move(self.rows, self.weight, np.full_like(labels, -1), labels)
+        self.sums.renew(self.rows, self.weight, labels)
         means = self.sums.means(self.rows, self.weight, previous, labels)
         if self.approximate or shift > 0 or not np.array_equal(means, centers):
             centers = means

@@ -96,7 +96,7 @@ class Centers:
 
 def _pulled(rows, weight, centers):
     """Labels, and of each cluster the weight and the sum of weighted differences."""
-    n, k = rows.shape[0], len(centers)
+    k = len(centers)
     wide = centers.astype(np.float64)
     if isinstance(rows, DeviceRows):
         rows.ready_for(centers)
@@ -105,7 +105,7 @@ def _pulled(rows, weight, centers):
         return steps.labels, *steps.pull(wide)
     labels = rows.nearest(centers)
     sums = ClusterSums(rows, k)
-    sums.move(rows, weight, np.full(n, -1, dtype=np.int32), labels)
+    sums.renew(rows, weight, labels)
     totals = sums.totals.sum(axis=0)
     return labels, totals, sums.sums.sum(axis=0) - totals[:, None] * wide
 
