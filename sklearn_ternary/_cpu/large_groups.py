@@ -162,8 +162,9 @@ def _chain(sample, weights, low, high):
     the sums of all values narrow the bracket as far.
     """
     magnitudes = np.sort(np.abs(sample))
-    # Items of memoryviews are Python's numbers, which are faster one by one.
-    ascending = memoryview(magnitudes)
+    # Items of memoryviews are Python's numbers, which are faster one by one. They
+    # know no dtypes that name the order of bytes, as those of files do.
+    ascending = memoryview(magnitudes.view(type(low)))
     sums = memoryview(np.cumsum(magnitudes, dtype=np.float64))
 
     def mean_above(threshold):

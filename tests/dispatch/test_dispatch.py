@@ -192,12 +192,18 @@ def byte_swapped(array):
     return array.astype(array.dtype.newbyteorder())
 
 
+def order_named(array):
+    # As arrays of files are: native, in a dtype that says so.
+    return array.view(array.dtype.newbyteorder().newbyteorder())
+
+
 AWKWARD = {
     "fortran": np.asfortranarray,
     "strided": strided,
     "reversed": lambda a: a[..., ::-1].copy()[..., ::-1],
     "unaligned": unaligned,
     "byte-swapped": byte_swapped,
+    "order named": order_named,
 }
 
 

@@ -292,6 +292,17 @@ def test_scale_of_distribution(name, n_levels, dtype, n, isa):
         same(cpu.group_scale(*args, isa=isa, n_threads=3), expected)
 
 
+@pytest.mark.parametrize("n_levels", [3, 5])
+def test_scale_of_a_large_group_whose_dtype_names_its_byte_order(n_levels, isa):
+    X = distribution(next(iter(DISTRIBUTIONS)), 100_000, np.float32, 0)
+    named = X.view(X.dtype.newbyteorder().newbyteorder())
+    options = {"isa": isa, "n_threads": 1}
+    same(
+        cpu.group_scale(named, 100_000, "mse", n_levels, **options),
+        cpu.group_scale(X, 100_000, "mse", n_levels, **options),
+    )
+
+
 @pytest.mark.parametrize("kind", ["absmean", "twn", "mse", "absmax", "norm"])
 @pytest.mark.parametrize("largest", ["huge", "denormal", "mixed", "nonfinite"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
