@@ -51,10 +51,10 @@ static inline void STERN_GLUE(F(codes), _step)(const T *x, const V *t, int five,
 
 #if T_BITS == 32
 #define GT(a, b) _mm512_cmp_ps_mask((__m512)(a), (__m512)(b), _CMP_GT_OQ)
-#define MASK __mmask16
+#define SIGNS(v) _mm512_movepi32_mask((__m512i)(v))
 #else
 #define GT(a, b) _mm512_cmp_pd_mask((__m512d)(a), (__m512d)(b), _CMP_GT_OQ)
-#define MASK __mmask8
+#define SIGNS(v) _mm512_movepi64_mask((__m512i)(v))
 #endif
 /* Add 16 magnitudes to the sums of their lanes. With three zeros before its exponent and
  * 29 behind its fraction a float is a double, but for a factor of 2**896; making those
@@ -70,48 +70,32 @@ static inline void F(add_magnitudes)(V magnitudes, VD *acc)
 #endif
 }
 
-/* What was seen of 64 values: which magnitudes are above `low`, which above `high`, and
- * which values are above `high`. */
-typedef struct {
-    MASK low[64 / N_V], high[64 / N_V], positive[64 / N_V];
-} F(seen);
-
-/* Look at 64 values, and add their magnitudes to the lanes. The masks go to memory one
- * by one (`volatile`): moving each to a register would take one of the two ports that
- * vectors have. */
-static inline void F(look)(const T *x, V low, V high, volatile F(seen) *seen, VD *acc)
+/* The codes of 64 values for a threshold of `high`, as int8 or packed, and bits of those
+ * above `low` but not above `high`; their magnitudes are added to the lanes. */
+static inline uint64_t F(look)(const T *x, V low, V high, int t2, uint8_t *out, VD *acc)
 {
+    uint64_t may_be = 0, is = 0, signs = 0;
     _Pragma("GCC unroll 8")
     for (int k = 0; k < 64; k += (int)N_V) {
         const V v = LOAD(x + k), a = ABS(v);
         F(add_magnitudes)(a, acc + k % STERN_LANES / N_VD);
-        seen->low[k / N_V] = GT(a, low);
-        seen->high[k / N_V] = GT(a, high);
-        seen->positive[k / N_V] = GT(v, high);
+        may_be |= (uint64_t)GT(a, low) << k;
+        is |= (uint64_t)GT(a, high) << k;
+        signs |= (uint64_t)SIGNS(v) << k;
     }
-}
-
-/* The codes of 64 values for a threshold of `high`, as int8 or packed; returns bits of
- * those above `low` but not above `high`. */
-static inline uint64_t F(decide)(const F(seen) *seen, int t2, uint8_t *out)
-{
-    uint64_t low, high, positive;
-    memcpy(&low, seen->low, sizeof low);
-    memcpy(&high, seen->high, sizeof high);
-    memcpy(&positive, seen->positive, sizeof positive);
     if (t2) {
         const uint64_t one = UINT64_C(0x5555555555555555), two = one << 1;
-        store_bytes(out, one ^ _pdep_u64(high, one) ^ _pdep_u64(positive, two), 8);
-        store_bytes(out + 8,
-                    one ^ _pdep_u64(high >> 32, one) ^ _pdep_u64(positive >> 32, two), 8);
+        const uint64_t zeros = ~is, positive = is & ~signs;
+        store_bytes(out, _pdep_u64(zeros, one) | _pdep_u64(positive, two), 8);
+        store_bytes(out + 8, _pdep_u64(zeros >> 32, one) | _pdep_u64(positive >> 32, two), 8);
     } else {
-        const __m512i minus = _mm512_maskz_mov_epi8(high, _mm512_set1_epi8(-1));
-        _mm512_storeu_si512(out, _mm512_mask_mov_epi8(minus, positive, _mm512_set1_epi8(1)));
+        const __m512i plus = _mm512_maskz_mov_epi8(is, _mm512_set1_epi8(1));
+        _mm512_storeu_si512(out, _mm512_mask_mov_epi8(plus, is & signs, _mm512_set1_epi8(-1)));
     }
-    return low ^ high;
+    return may_be ^ is;
 }
 #undef GT
-#undef MASK
+#undef SIGNS
 #elif STERN_USE_AVX2
 #define N_B (32 / N_V)
 static inline __m256i F(pack32)(const VI m[])
@@ -212,12 +196,12 @@ static void F(codes)(const T *x, ptrdiff_t n, T threshold, int five, int8_t *out
 }
 
 #if !STERN_USE_AVX512
-/* The codes of 64 values for a threshold of `high`; their magnitudes are added to the
- * lanes. Returns bits of those above `low` but not above `high`. */
-static inline uint64_t F(look)(const T *x, V low, V high, int8_t *codes, VD *acc)
+/* As at level avx512; packed when all codes of a chunk are there. */
+static inline uint64_t F(look)(const T *x, V low, V high, int t2, uint8_t *out, VD *acc)
 {
     uint64_t near = 0;
     T magnitudes[64];
+    (void)t2;
     for (int k = 0; k < 64; k += (int)N_V)
         STORE(magnitudes + k, ABS(LOAD(x + k)));
     for (int row = 0; row < 64; row += STERN_LANES)
@@ -237,24 +221,19 @@ static inline uint64_t F(look)(const T *x, V low, V high, int8_t *codes, VD *acc
             m[k] = (VI)(a > low) & ~(VI)(a > high);
         }
         near |= (uint64_t)BITS_OF(m) << j;
-        STERN_GLUE(F(codes), _step)(x + j, t, 0, codes + j);
+        STERN_GLUE(F(codes), _step)(x + j, t, 0, (int8_t *)out + j);
     }
 #else
     for (int j = 0; j < 64; ++j) {
         const T a = magnitudes[j];
         near |= (uint64_t)((a > low[0]) & !(a > high[0])) << j;
-        codes[j] = F(code)(x[j], high[0], 0);
+        ((int8_t *)out)[j] = F(code)(x[j], high[0], 0);
     }
 #endif
     return near;
 }
 #undef BITS_OF
 #endif
-
-#define WORDS (STERN_SUM_CHUNK / 64)
-#define PREFETCH_WORD(p)                                    \
-    for (int b = 0; b < 64; b += 64 / (int)sizeof(T))       \
-        __builtin_prefetch((p) + b);
 
 /* `t2` is a constant where this is called. */
 __attribute__((always_inline)) static inline double F(sum_looks)(
@@ -264,43 +243,20 @@ __attribute__((always_inline)) static inline double F(sum_looks)(
     double lanes[STERN_LANES];
     VD acc[STERN_LANES / N_VD];
     uint64_t some = 0;
-    const V lows = SPLAT(low), highs = SPLAT(high);
     for (int a = 0; a < STERN_LANES / N_VD; ++a)
         acc[a] = (VD){0};
-#if STERN_USE_AVX512
-    /* Words are read when their masks have long been written. */
-    const ptrdiff_t behind = 8;
-    F(seen) seen[WORDS];
-    for (ptrdiff_t w = 0; w < WORDS + behind; ++w) {
-        if (w < WORDS) {
-            PREFETCH_WORD(next + 64 * w)
-            F(look)(x + 64 * w, lows, highs, seen + w, acc);
-        }
-        if (w >= behind)
-            near[w - behind] =
-                F(decide)(seen + w - behind, t2, out + (w - behind) * (t2 ? 16 : 64));
+    for (ptrdiff_t i = 0; i < STERN_SUM_CHUNK; i += 64) {
+        for (int b = 0; b < 64; b += 64 / (int)sizeof(T))
+            __builtin_prefetch(next + i + b);
+        near[i / 64] = F(look)(x + i, SPLAT(low), SPLAT(high), t2, out + (t2 ? i / 4 : i),
+                               acc);
+        some |= (uint64_t)(near[i / 64] != 0) << (i / 64);
     }
-    for (int w = 0; w < WORDS; w += 8) {
-        const __m512i eight = _mm512_loadu_si512(near + w);
-        some |= (uint64_t)_mm512_test_epi64_mask(eight, eight) << w;
-    }
-#else
-    (void)t2;
-    for (ptrdiff_t w = 0; w < WORDS; ++w) {
-        PREFETCH_WORD(next + 64 * w)
-        near[w] = F(look)(x + 64 * w, lows, highs, (int8_t *)out + 64 * w, acc);
-        some |= (uint64_t)(near[w] != 0) << w;
-    }
-#endif
     *which = some;
 #if STERN_USE_AVX512 && T_BITS == 32
-    /* Lane j and j + 16, and then even and odd lanes in turn. */
-    const __m512d even = (__m512d)(acc[0] + acc[2]), odd = (__m512d)(acc[1] + acc[3]);
-    const __m512i turns = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
-    const __m512i later = _mm512_add_epi64(turns, _mm512_set1_epi64(4));
-    _mm512_storeu_pd(lanes, _mm512_permutex2var_pd(even, turns, odd));
-    _mm512_storeu_pd(lanes + 8, _mm512_permutex2var_pd(even, later, odd));
-    const double sum = 0x1p896 * F(fold16)(lanes);
+    for (int j = 0; j < STERN_LANES; ++j)
+        lanes[j] = 0x1p896 * acc[j / 16 * 2 + j % 2][j % 16 / 2];
+    const double sum = F(fold)(lanes);
     /* Infinities and NaN have become numbers from 2**128 on. */
     return sum < 0x1p128 ? sum : F(abs_sum)(x, STERN_SUM_CHUNK);
 #else
@@ -308,8 +264,6 @@ __attribute__((always_inline)) static inline double F(sum_looks)(
     return F(fold)(lanes);
 #endif
 }
-#undef WORDS
-#undef PREFETCH_WORD
 
 static double F(sum_codes)(const T *x, T low, T high, int t2, uint8_t *out, uint64_t *near,
                            uint64_t *which, const T *next)

@@ -1,21 +1,12 @@
 /* Sums, maxima and searches; included by float_loops.h. */
 
-#define FOLD(half)                    \
-    for (int j = 0; j < (half); ++j)  \
-        lanes[j] += lanes[j + (half)];
-
-static inline double F(fold16)(double lanes[16])
-{
-    FOLD(8) FOLD(4) FOLD(2) FOLD(1)
-    return lanes[0];
-}
-
 static inline double F(fold)(double lanes[STERN_LANES])
 {
-    FOLD(16)
-    return F(fold16)(lanes);
+    for (int half = STERN_LANES / 2; half; half /= 2)
+        for (int j = 0; j < half; ++j)
+            lanes[j] += lanes[j + half];
+    return lanes[0];
 }
-#undef FOLD
 
 /* The lanes are summed at most eight registers at a time: level generic, with 16 of
  * two lanes, goes over the chunk twice. */
