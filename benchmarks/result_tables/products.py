@@ -82,8 +82,31 @@ def _memory_limit(data):
         "At that rate, and with no time for anything else, weights in 2 and in 1.6 "
         f"bits could be {' and '.join(found[:2])} as fast as TQ1_0 from memory, whose "
         "1.6875 bits a weight are no fewer bytes to bring: a single vector cannot be "
-        "ahead of it by as much as many are."
+        f"ahead of it by as much as many are.{_memory_limit_of_two(data)}"
     )
+
+
+def _memory_limit_of_two(data):
+    """The same of two threads, and what is measured."""
+    rate = data["limits"].get("memory 2")
+    rivals = {tuple(row["shape"]): row for row in _tq1_0(data, "memory", 2)}
+    ours = _of_one_vector(data, "int8 t5", "memory", 2)
+    if not (rate and rivals and ours):
+        return ""
+    could = [
+        rivals[m, k]["seconds"] * rate / (m * k * 1.6 / 8)
+        for m, k in (row["shape"] for row in ours)
+    ]
+    found = [row["speedup"]["ggml TQ1_0"] for row in ours]
+    return (
+        " Two threads, which double what TQ1_0 decodes and bring "
+        f"{rate / data['limits']['memory 1']:.2g} times the bytes, could in 1.6 bits "
+        f"be {_listed(could)} as fast as it, and are {_listed(found)}."
+    )
+
+
+def _listed(ratios):
+    return " and ".join(f"{ratio:.2g}×" for ratio in ratios)
 
 
 def _float_limit(data, isa):
@@ -102,13 +125,17 @@ def _float_limit(data, isa):
     )
 
 
-def _tq1_0(data, where):
-    """What TQ1_0 takes for one vector, one thread."""
+def _tq1_0(data, where, n_threads=1):
+    """What TQ1_0 takes for one vector."""
+    return _of_one_vector(data, "ggml TQ1_0", where, n_threads, None)
+
+
+def _of_one_vector(data, name, where, n_threads, isa="avx512"):
     return [
         row
         for row in data["results"]
-        if row["name"] == "ggml TQ1_0" and row["where"] == where
-        if row["n"] == 1 and row["n_threads"] == 1
+        if row["name"] == name and row["where"] == where
+        if row["n"] == 1 and row["n_threads"] == n_threads and row["isa"] == isa
     ]
 
 
